@@ -1,0 +1,76 @@
+import type { EvenkeelErrorCode } from "./errors.ts";
+
+/** What every event says. */
+interface EventBase {
+  /** Epoch milliseconds by the clock of this process. */
+  readonly at: number;
+  readonly operation: string;
+  /** The first 16 hex digits of the record's id: enough to correlate, nothing to guess a key from. */
+  readonly keyHash: string;
+}
+
+interface AttemptEvent extends EventBase {
+  readonly attempt: number;
+  readonly fencingToken: number;
+}
+
+/**
+ * What happened to an execution. Keys, inputs and outcomes never appear in an event.
+ */
+export type ExecutionEvent =
+  /** A first attempt got its claim. */
+  | (AttemptEvent & { readonly type: "claimed" })
+  /** An attempt after one that fell silent, or that was granted a retry, got its claim. */
+  | (AttemptEvent & { readonly type: "taken_over" })
+  | (AttemptEvent & { readonly type: "completed"; readonly durationMs: number })
+  /** The function threw (or its answer is not to be kept), and the key is free again. */
+  | (AttemptEvent & { readonly type: "released" })
+  /** The outcome can't be replayed: it has no encoding, or is too large. */
+  | (AttemptEvent & { readonly type: "tombstoned"; readonly reason: "not_encodable" | "too_large" })
+  /** `ctx.complete(a)` was followed by another outcome, which nobody but this process saw. */
+  | (AttemptEvent & { readonly type: "outcome_ignored" })
+  /** The claim is no longer ours, or can't be shown to be. `error` is what a stale attempt threw. */
+  | (AttemptEvent & { readonly type: "lease_lost"; readonly reason: LeaseLossReason; readonly error?: unknown })
+  /** A stale attempt tried to commit and was refused. */
+  | (AttemptEvent & { readonly type: "stale_write" })
+  /** The function succeeded and its outcome could not be made durable. The claim stays. */
+  | (AttemptEvent & { readonly type: "complete_failed"; readonly error: unknown })
+  | (EventBase & { readonly type: "replayed"; readonly from: "store" | "cache" | "waiting" })
+  | (EventBase & {
+      readonly type: "waited";
+      readonly durationMs: number;
+      readonly outcome: "settled" | "timeout" | "aborted";
+    })
+  /** The caller was turned away without a run. */
+  | (EventBase & { readonly type: "rejected"; readonly code: EvenkeelErrorCode })
+  | (EventBase & { readonly type: "mismatch" })
+  /** A store call failed for good. `ranUnprotected`: `onStoreError: "open"` let the function run without a claim. */
+  | (EventBase & { readonly type: "store_error"; readonly error: unknown; readonly ranUnprotected: boolean });
+
+/** `deadline`: the holder's own deadline passed before a renewal was confirmed. The others are the store's words. */
+export type LeaseLossReason = "deadline" | "lost" | "missing" | "finalized";
+
+/** Expired records were deleted. */
+export interface PurgedEvent {
+  readonly type: "purged";
+  readonly at: number;
+  readonly count: number;
+}
+
+/** Everything that evenkeel reports; `type` tells the kind. */
+export type EvenkeelEvent = ExecutionEvent | PurgedEvent;
+
+/** Takes events. What it throws or rejects with changes nothing. */
+export type EventListener = (event: EvenkeelEvent) => void;
+
+/** Calls the listener so that its failures stay its own. */
+export function emitTo(listener: EventListener | undefined, event: EvenkeelEvent): void {
+  if (listener === undefined) return;
+  try {
+    const returned: unknown = listener(event);
+    // An async listener's rejection would otherwise end the process.
+    if (returned instanceof Promise) returned.catch(() => {});
+  } catch {
+    // Telemetry must not decide what happens to an execution.
+  }
+}

@@ -1,0 +1,203 @@
+import { EvenkeelError } from "../errors.ts";
+import type {
+  AcquiredClaim,
+  CommittedOutcome,
+  CompleteResult,
+  LedgerStore,
+  StepRecord,
+  StoredOutcome,
+} from "../store.ts";
+import { derivedKey } from "./key.ts";
+import { type EncodedOutcome, type OutcomeCodec, sameOutcome } from "./outcome.ts";
+import { Steps } from "./steps.ts";
+
+/** What a function is given beside its input. */
+export interface ExecutionContext {
+  readonly operation: string;
+  readonly scope: string;
+  readonly key: string;
+  /** 1, and one more after each takeover. */
+  readonly attempt: number;
+  /** Rises strictly for a record, also across deletion and expiry: give it to targets that can refuse an older one. */
+  readonly fencingToken: number;
+  /** Aborted when the lease is lost or the caller's signal aborts. */
+  readonly signal: AbortSignal;
+  /**
+   * Runs `fn` once per record: after a takeover its remembered outcome is returned instead. Steps have to be started in the
+   * same order under the same names by every attempt; each name once.
+   * @throws EvenkeelError `STEP_MISMATCH`, `LEASE_LOST`, `STORE_UNAVAILABLE`, `RESULT_NOT_REPLAYABLE`.
+   */
+  step<T>(name: string, fn: () => T | Promise<T>): Promise<T>;
+  /** A key for a downstream API: the same on every attempt, and it gives nothing away of the client's. */
+  deriveKey(label: string): string;
+  /**
+   * Makes the outcome durable now: what is thrown afterwards reaches this caller only. With `tx`, a transaction of the same
+   * database, it counts once that commits; a stale attempt's completion throws there (synchronously where the driver is
+   * synchronous), so that the transaction rolls back.
+   * @throws EvenkeelError `LEASE_LOST` when another attempt took over; `INVALID_OPTIONS` when `tx` can't be used.
+   */
+  complete(value: unknown, tx?: unknown): Promise<void>;
+}
+
+/** What a context needs of the attempt that it belongs to. */
+export interface ContextBinding {
+  readonly id: string;
+  readonly operation: string;
+  readonly scope: string;
+  readonly key: string;
+  readonly store: LedgerStore;
+  readonly nonce: string;
+  readonly claim: AcquiredClaim;
+  readonly retentionMs: number;
+  readonly codec: OutcomeCodec;
+  /** The caller's own signal. */
+  readonly callerSignal: AbortSignal | undefined;
+  commit(outcome: StoredOutcome): Promise<CompleteResult>;
+  rememberStep(step: StepRecord): Promise<void>;
+  /** The second of two different completions came to nothing. */
+  onIgnored(): void;
+}
+
+/** The context of an attempt that holds a claim. */
+export class ClaimedContext implements ExecutionContext {
+  readonly operation: string;
+  readonly scope: string;
+  readonly key: string;
+  readonly attempt: number;
+  readonly fencingToken: number;
+  readonly #binding: ContextBinding;
+  readonly #steps: Steps;
+  #controller: AbortController | undefined;
+  #abortedWith: { readonly reason: unknown } | undefined;
+  #leaseLost: EvenkeelError | undefined;
+  #settled = false;
+  #completion: Completion = { by: "nobody" };
+  /** Whether the attempt has to be left to a later one with its steps, because this one can't go on by the rules. */
+  interrupted = false;
+
+  constructor(binding: ContextBinding) {
+    this.operation = binding.operation;
+    this.scope = binding.scope;
+    this.key = binding.key;
+    this.attempt = binding.claim.attempt;
+    this.fencingToken = binding.claim.token;
+    this.#binding = binding;
+    this.#steps = new Steps(binding.id, binding.codec, binding.claim.steps, (step) => this.#rememberStep(step));
+    binding.callerSignal?.addEventListener("abort", this.#onCallerAbort, { once: true });
+  }
+
+  /** Made on first use: most functions never look. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#abortedWith !== undefined) this.#controller.abort(this.#abortedWith.reason);
+    }
+    return this.#controller.signal;
+  }
+
+  get completion(): Completion {
+    return this.#completion;
+  }
+
+  async step<T>(name: string, fn: () => T | Promise<T>): Promise<T> {
+    this.#assertUnsettled();
+    if (this.#leaseLost !== undefined) throw this.#leaseLost;
+    try {
+      return await this.#steps.run(name, fn);
+    } finally {
+      if (this.#steps.mismatched) this.interrupted = true;
+    }
+  }
+
+  deriveKey(label: string): string {
+    return derivedKey(this.#binding.id, label);
+  }
+
+  // Not an async function: inside a synchronous transaction a stale completion has to throw before the commit.
+  complete(value: unknown, tx?: unknown): Promise<void> {
+    this.#assertUnsettled();
+    const { id, codec } = this.#binding;
+    const encoded = codec.encodeValue(id, value);
+    if (this.#completion.by === "call") {
+      if (!sameOutcome(this.#completion.encoded.outcome, encoded.outcome)) this.#binding.onIgnored();
+      return Promise.resolve();
+    }
+    if (tx !== undefined) return this.#completeIn(tx, encoded, value);
+    return this.#completeNow(encoded, value);
+  }
+
+  /** The lease is gone: what the function does from now on may not count. */
+  onLeaseLost(error: EvenkeelError): void {
+    this.#leaseLost = error;
+    this.#abort(error);
+  }
+
+  /** After the attempt nothing of the context does anything any more. */
+  close(): void {
+    this.#settled = true;
+    this.#binding.callerSignal?.removeEventListener("abort", this.#onCallerAbort);
+  }
+
+  async #completeNow(encoded: EncodedOutcome, value: unknown): Promise<void> {
+    const result = await this.#binding.commit(encoded.outcome);
+    if (result.status !== "committed") throw this.#stale();
+    this.#completion = { by: "call", encoded, value, committed: result };
+  }
+
+  #completeIn(tx: unknown, encoded: EncodedOutcome, value: unknown): Promise<void> {
+    const { store, claim, nonce, id, retentionMs } = this.#binding;
+    if (store.executions.completeInTransaction === undefined) {
+      throw new EvenkeelError("INVALID_OPTIONS", "ctx.complete: this store has no transactions to complete in.");
+    }
+    const request = { id, token: claim.token, nonce, outcome: encoded.outcome, retentionMs };
+    const accept = (result: CompleteResult): void => {
+      if (result.status !== "committed") throw this.#stale();
+      this.#completion = { by: "transaction", encoded, value };
+    };
+    const answer = store.executions.completeInTransaction(request, tx);
+    if (answer instanceof Promise) return answer.then(accept);
+    accept(answer);
+    return Promise.resolve();
+  }
+
+  #stale(): EvenkeelError {
+    return new EvenkeelError("LEASE_LOST", "Another attempt took over: this one can't complete.");
+  }
+
+  async #rememberStep(step: StepRecord): Promise<void> {
+    // A completed record remembers no steps, and needs none.
+    if (this.#completion.by === "call") return;
+    try {
+      await this.#binding.rememberStep(step);
+    } catch (error) {
+      this.interrupted = true;
+      throw error;
+    }
+  }
+
+  #assertUnsettled(): void {
+    if (!this.#settled) return;
+    throw new EvenkeelError("LEASE_LOST", "The execution is over: its context can't be used any more.");
+  }
+
+  readonly #onCallerAbort = (): void => this.#abort(this.#binding.callerSignal?.reason);
+
+  #abort(reason: unknown): void {
+    if (this.#abortedWith !== undefined) return;
+    this.#abortedWith = { reason };
+    this.#controller?.abort(reason);
+  }
+}
+
+/** Whether and how the function has completed the record itself. */
+export type Completion =
+  | { readonly by: "nobody" }
+  /** Durable. */
+  | {
+      readonly by: "call";
+      readonly encoded: EncodedOutcome;
+      readonly value: unknown;
+      readonly committed: CommittedOutcome;
+    }
+  /** Durable if the user's transaction has committed. */
+  | { readonly by: "transaction"; readonly encoded: EncodedOutcome; readonly value: unknown };

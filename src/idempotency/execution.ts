@@ -1,0 +1,278 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import { Stopwatch } from "../clock.ts";
+import { EvenkeelError, isEvenkeelError } from "../errors.ts";
+import { emitTo } from "../events.ts";
+import { makeNonce } from "../random.ts";
+import type { ClaimResult, CommittedOutcome, LedgerStore } from "../store.ts";
+import { Attempt, asBefore } from "./attempt.ts";
+import type { Execution, ExecutionCall, IdempotentResult } from "./execution-call.ts";
+import type { ExecutionContext } from "./execution-context.ts";
+import { derivedKey, keyHashOf, recordId } from "./key.ts";
+import { outcomeCodec } from "./outcome.ts";
+import { OutcomeCache } from "./outcome-cache.ts";
+import type { ExecutionSettings } from "./settings.ts";
+import { storeOperation } from "./store-operation.ts";
+import { type CompletedView, type WaitResult, waitForSettlement } from "./waiting.ts";
+
+/** An answer that is none of the known ones is asked again this often. */
+const MOST_ODD_ANSWERS = 5;
+
+/** Runs calls once per record. */
+export interface Executor<O> {
+  /** @throws EvenkeelError of every code about executions; or what the function threw, unchanged. */
+  execute(call: ExecutionCall<O>): Promise<IdempotentResult<O>>;
+}
+
+/** What a call is allowed to do. */
+type Admission<O> =
+  | { readonly kind: "claimed"; readonly attempt: Attempt<O> }
+  | { readonly kind: "unprotected"; readonly error: unknown }
+  | { readonly kind: "settled"; readonly committed: CommittedOutcome; readonly from: "store" | "cache" | "waiting" };
+
+/** The records that are being executed around the present code, innermost first. */
+interface Frame {
+  readonly store: LedgerStore;
+  readonly id: string;
+  readonly outer: Frame | undefined;
+  active: boolean;
+}
+
+const frames = new AsyncLocalStorage<Frame>();
+
+export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
+  const { store, clock, random, storeTimeoutMs } = settings;
+  const codec = outcomeCodec(settings.codec, settings.maxResultBytes);
+  const cache = new OutcomeCache(clock, settings.cacheEntries);
+
+  async function execute(call: ExecutionCall<O>): Promise<IdempotentResult<O>> {
+    call.signal?.throwIfAborted();
+    const id = call.id ?? recordId(call.operation, call.scope, call.key);
+    const keyHash = keyHashOf(id);
+    const execution: Execution<O> = {
+      settings,
+      call,
+      id,
+      nonce: makeNonce(random),
+      codec,
+      tell: (event) => emitTo(settings.onEvent, { ...event, at: clock.now(), operation: call.operation, keyHash }),
+      enter: (work) => enter(store, id, work),
+      remember: (committed) => cache.put(id, { fingerprint: call.fingerprint, committed }),
+    };
+    const admitted = await admit(execution).catch((error: unknown) => {
+      if (isEvenkeelError(error)) tellRejection(execution, error);
+      throw error;
+    });
+    switch (admitted.kind) {
+      case "claimed":
+        return admitted.attempt.run();
+      case "unprotected":
+        return runUnprotected(execution, admitted.error);
+      case "settled":
+        return replay(execution, admitted.committed, admitted.from);
+    }
+  }
+
+  /** From the question to the right to run, or to the outcome that stands. Nothing of the user's runs in here. */
+  async function admit(execution: Execution<O>): Promise<Admission<O>> {
+    const { call, id } = execution;
+    if (isInside(store, id)) {
+      throw new EvenkeelError("NESTED_EXECUTION", "This call stands inside the execution that it would wait for.");
+    }
+    const cached = cache.get(id);
+    if (cached !== undefined && sameFingerprint(cached.fingerprint, call.fingerprint)) {
+      return { kind: "settled", committed: cached.committed, from: "cache" };
+    }
+    const startedAt = clock.monotonic();
+    let turn: Extract<WaitResult, { kind: "turn" }> | undefined;
+    for (let oddAnswers = 0; oddAnswers < MOST_ODD_ANSWERS; ) {
+      const sentAt = new Stopwatch(clock);
+      let claim: ClaimResult;
+      try {
+        claim = await sendClaim(execution);
+      } catch (error) {
+        if (settings.onStoreError !== "open" || !isUnavailable(error)) throw error;
+        return { kind: "unprotected", error };
+      } finally {
+        turn?.done();
+        turn = undefined;
+      }
+      switch (claim.status) {
+        case "acquired": {
+          const attempt = new Attempt(execution, claim, sentAt);
+          if (call.signal?.aborted) {
+            await attempt
+              .giveBack()
+              .catch((error) => execution.tell({ type: "store_error", error, ranUnprotected: false }));
+            throw call.signal.reason;
+          }
+          if (attempt.held) return { kind: "claimed", attempt };
+          // The answer took longer than the lease: ask again under the same nonce before anything runs.
+          attempt.discard();
+          oddAnswers += 1;
+          break;
+        }
+        case "completed":
+          execution.remember(claim);
+          return { kind: "settled", committed: claim, from: "store" };
+        case "mismatch":
+          throw mismatch();
+        case "abandoned":
+          throw new EvenkeelError("ABANDONED", "An earlier attempt fell silent, and nobody knows what came of it.");
+        case "running": {
+          if (settings.inFlight === "reject") throw inProgress(claim.leaseRemainingMs);
+          const waited = await wait(execution, startedAt);
+          if (waited.kind === "completed") return settledBy(execution, waited.view);
+          turn = waited;
+          break;
+        }
+        default:
+          oddAnswers += 1;
+      }
+    }
+    throw inProgress(settings.leaseMs);
+  }
+
+  function sendClaim({ call, id, nonce }: Execution<O>): Promise<ClaimResult> {
+    const { operation, scope, key, fingerprint } = call;
+    const { leaseMs, retentionMs } = settings;
+    const onAbandoned = settings.onAbandoned === "reject" ? "report" : "takeover";
+    const request = {
+      id,
+      operation,
+      scope,
+      key,
+      ...(fingerprint === undefined ? {} : { fingerprint }),
+      nonce,
+      leaseMs,
+      retentionMs,
+      onAbandoned,
+    } as const;
+    let gaveUp = false;
+    const claimed = storeOperation({
+      clock,
+      random,
+      budgetMs: storeTimeoutMs,
+      send: (bounds) => store.executions.claim(request, bounds),
+      onStrayAnswer(answer) {
+        // Granted to a call that is over: without this the key would be blocked for a lease.
+        if (!gaveUp || answer.status !== "acquired") return;
+        const as = asBefore(answer, retentionMs);
+        store.executions.release({ id, token: answer.token, nonce, as }, { timeoutMs: storeTimeoutMs }).catch(() => {});
+      },
+    });
+    claimed.catch(() => {
+      gaveUp = true;
+    });
+    return claimed;
+  }
+
+  async function wait({ call, id, tell }: Execution<O>, startedAt: number): Promise<WaitResult> {
+    const { maxWaitMs, maxWaiters } = settings;
+    let outcome: "settled" | "timeout" | "aborted" = "aborted";
+    try {
+      const timeoutMs = maxWaitMs - (clock.monotonic() - startedAt);
+      const { signal } = call;
+      const waited = await waitForSettlement({
+        store,
+        id,
+        clock,
+        random,
+        storeTimeoutMs,
+        timeoutMs,
+        maxWaiters,
+        signal,
+      });
+      outcome = "settled";
+      return waited;
+    } catch (error) {
+      if (isEvenkeelError(error)) outcome = "timeout";
+      throw error;
+    } finally {
+      tell({ type: "waited", durationMs: clock.monotonic() - startedAt, outcome });
+    }
+  }
+
+  function settledBy(execution: Execution<O>, view: CompletedView): Admission<O> {
+    // Another payload may have got the key after the one that was waited for released it.
+    if (!sameFingerprint(view.fingerprint, execution.call.fingerprint)) throw mismatch();
+    execution.remember(view);
+    return { kind: "settled", committed: view, from: "waiting" };
+  }
+
+  function replay(
+    { id, tell }: Execution<O>,
+    { outcome, attempt, completedAt }: CommittedOutcome,
+    from: "store" | "cache" | "waiting",
+  ): IdempotentResult<O> {
+    const settled = codec.decode(id, outcome);
+    tell({ type: "replayed", from });
+    if (!settled.ok) throw settled.error;
+    return { value: settled.value as O, replayed: true, attempt, completedAt };
+  }
+
+  async function runUnprotected({ call, id, tell }: Execution<O>, error: unknown): Promise<IdempotentResult<O>> {
+    tell({ type: "store_error", error, ranUnprotected: true });
+    const value = await call.run(unprotectedContext(call, id));
+    return { value, replayed: false, attempt: 1, completedAt: clock.now() };
+  }
+
+  return { execute };
+}
+
+async function enter<T>(store: LedgerStore, id: string, work: () => T | Promise<T>): Promise<T> {
+  const frame: Frame = { store, id, outer: frames.getStore(), active: true };
+  try {
+    return await frames.run(frame, work);
+  } finally {
+    // What the function left running may ask for the record again: it is no longer inside.
+    frame.active = false;
+  }
+}
+
+function isInside(store: LedgerStore, id: string): boolean {
+  for (let frame = frames.getStore(); frame !== undefined; frame = frame.outer) {
+    if (frame.active && frame.store === store && frame.id === id) return true;
+  }
+  return false;
+}
+
+/** The context of a run without a claim: nothing is remembered, and it says so where that would matter. */
+function unprotectedContext<O>(call: ExecutionCall<O>, id: string): ExecutionContext {
+  const { operation, scope, key } = call;
+  const signal = call.signal ?? new AbortController().signal;
+  return {
+    operation,
+    scope,
+    key,
+    attempt: 1,
+    fencingToken: 0,
+    signal,
+    step: async (_name, fn) => fn(),
+    deriveKey: (label) => derivedKey(id, label),
+    async complete() {
+      throw new EvenkeelError("STORE_UNAVAILABLE", "ctx.complete: this execution runs without the store.");
+    },
+  };
+}
+
+function tellRejection(execution: Execution<unknown>, error: EvenkeelError): void {
+  if (error.code === "FINGERPRINT_MISMATCH") execution.tell({ type: "mismatch" });
+  else if (isUnavailable(error)) execution.tell({ type: "store_error", error, ranUnprotected: false });
+  else execution.tell({ type: "rejected", code: error.code });
+}
+
+function isUnavailable(error: unknown): boolean {
+  return isEvenkeelError(error) && error.code === "STORE_UNAVAILABLE";
+}
+
+function sameFingerprint(stored: string | undefined, asked: string | undefined): boolean {
+  return stored === undefined || asked === undefined || stored === asked;
+}
+
+function mismatch(): EvenkeelError {
+  return new EvenkeelError("FINGERPRINT_MISMATCH", "This idempotency key was used with another input.");
+}
+
+function inProgress(retryAfterMs: number): EvenkeelError {
+  return new EvenkeelError("IN_PROGRESS", "An execution with this idempotency key is under way.", { retryAfterMs });
+}

@@ -1,0 +1,68 @@
+import { createHash } from "node:crypto";
+import { EvenkeelError } from "../errors.ts";
+import { isPlainText } from "../option-rules.ts";
+
+/** Names the layout of what is hashed; another layout gets another number, so that two never collide. */
+const FORMAT = "1";
+const LONGEST_KEY = 255;
+const LONGEST_SCOPE = 1_024;
+
+/**
+ * The record's name in every engine: hex SHA-256 of the length-prefixed (format, operation, scope, key). Fixed length, safe
+ * as a key anywhere, and `("a:b", "c")` is not `("a", "b:c")`.
+ */
+export function recordId(operation: string, scope: string, key: string): string {
+  return digest(FORMAT, operation, scope, key);
+}
+
+/** The key that a downstream API gets: the same on every attempt, and never the client's own. */
+export function derivedKey(id: string, label: string): string {
+  return digest(FORMAT, "derived", id, label);
+}
+
+/** What events and logs may show of a record. */
+export function keyHashOf(id: string): string {
+  return id.slice(0, 16);
+}
+
+/**
+ * @throws EvenkeelError `KEY_MISSING` without a key; `KEY_INVALID` unless it is 1 to 255 UTF-16 units of well-formed Unicode
+ * that are not all blank and hold no control characters.
+ */
+export function acceptKey(key: unknown): string {
+  if (key === undefined || key === null) {
+    throw new EvenkeelError("KEY_MISSING", "No idempotency key: pass `key` in the options or in the call.");
+  }
+  if (typeof key !== "string") throw keyInvalid("must be a string");
+  if (key.trim() === "") throw keyInvalid("must not be blank");
+  if (key.length > LONGEST_KEY) throw keyInvalid(`must not be longer than ${LONGEST_KEY} characters`);
+  if (!isPlainText(key)) throw keyInvalid("must be well-formed Unicode without control characters");
+  return key;
+}
+
+/**
+ * @throws EvenkeelError `KEY_INVALID` unless the scope is a text like a key; it may be empty, and be up to 1,024 long. A
+ * missing scope is refused, because it would put all tenants into one.
+ */
+export function acceptScope(scope: unknown): string {
+  if (typeof scope !== "string") throw keyInvalid("must be a string", "The scope");
+  if (scope.length > LONGEST_SCOPE)
+    throw keyInvalid(`must not be longer than ${LONGEST_SCOPE} characters`, "The scope");
+  if (!isPlainText(scope)) throw keyInvalid("must be well-formed Unicode without control characters", "The scope");
+  return scope;
+}
+
+function keyInvalid(what: string, subject = "The idempotency key"): EvenkeelError {
+  return new EvenkeelError("KEY_INVALID", `${subject} ${what}.`);
+}
+
+function digest(...parts: readonly string[]): string {
+  const hash = createHash("sha256");
+  for (const part of parts) {
+    const bytes = Buffer.from(part, "utf8");
+    const length = Buffer.allocUnsafe(4);
+    length.writeUInt32BE(bytes.length);
+    hash.update(length).update(bytes);
+  }
+  return hash.digest("hex");
+}

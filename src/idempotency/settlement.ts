@@ -1,0 +1,250 @@
+import type { Stopwatch } from "../clock.ts";
+import { EvenkeelError } from "../errors.ts";
+import type { LeaseLossReason } from "../events.ts";
+import type {
+  CommittedOutcome,
+  CompleteResult,
+  Holder,
+  ReleaseRequest,
+  ReleaseResult,
+  StoreCall,
+  StoredOutcome,
+} from "../store.ts";
+import type { EventDetails, Execution, IdempotentResult } from "./execution-call.ts";
+import type { ClaimedContext } from "./execution-context.ts";
+import type { Lease } from "./lease-renewal.ts";
+import { type EncodedOutcome, type Settled, sameOutcome } from "./outcome.ts";
+import type { ErrorDisposition } from "./settings.ts";
+import { storeOperation } from "./store-operation.ts";
+import { waitForSettlement } from "./waiting.ts";
+
+/** The events that tell which attempt they are of. */
+type AttemptDetails = EventDetails extends infer Details
+  ? Details extends { attempt: number; fencingToken: number }
+    ? Omit<Details, "attempt" | "fencingToken">
+    : never
+  : never;
+
+/**
+ * How an attempt ends: its outcome becomes durable before the caller has it, an error frees the key, and a stale attempt
+ * finds out that it is one. It never overwrites another attempt's outcome, and never deletes a claim whose effect happened.
+ */
+export class Settlement<O> {
+  readonly #execution: Execution<O>;
+  readonly #holder: Holder;
+  readonly #attempt: number;
+  readonly #lease: Lease;
+  readonly #started: Stopwatch;
+  #leaseLossTold = false;
+
+  constructor(execution: Execution<O>, holder: Holder, attempt: number, lease: Lease, started: Stopwatch) {
+    this.#execution = execution;
+    this.#holder = holder;
+    this.#attempt = attempt;
+    this.#lease = lease;
+    this.#started = started;
+  }
+
+  /** The function returned. */
+  async succeed(value: O, context: ClaimedContext): Promise<IdempotentResult<O>> {
+    const { codec, id, settings } = this.#execution;
+    const { completion } = context;
+    const encoded = codec.encodeValue(id, value);
+    if (completion.by === "call") {
+      return this.#completed(completion.committed, completion.encoded, completion.value as O, encoded);
+    }
+    let result: CompleteResult;
+    try {
+      result = await this.commit(encoded.outcome);
+    } catch (error) {
+      // The effect happened: the claim stays, so that nobody runs it again inside the lease.
+      this.tell({ type: "complete_failed", error });
+      if (settings.onCompleteFailure === "throw") throw error;
+      return this.#own(value, encoded);
+    }
+    if (result.status !== "committed") {
+      this.tell({ type: "stale_write" });
+      return this.#stale(result, { ok: true, value: this.#own(value, encoded) });
+    }
+    if (completion.by === "transaction" && !sameOutcome(result.outcome, encoded.outcome)) {
+      return this.#completed(result, completion.encoded, completion.value as O, encoded);
+    }
+    return this.#completed(result, encoded, value, encoded);
+  }
+
+  /** The function threw. What it threw reaches the caller unchanged, unless another attempt's outcome stands. */
+  async fail(error: unknown, context: ClaimedContext): Promise<IdempotentResult<O>> {
+    const { completion } = context;
+    // The outcome is durable: what came after it concerns this caller alone.
+    if (completion.by === "call") throw error;
+    const disposition = context.interrupted ? "interrupt" : this.#dispositionOf(error);
+    if (disposition === "leave") throw error;
+    let result: CompleteResult | ReleaseResult;
+    try {
+      result = await this.#settleError(error, disposition);
+    } catch (cause) {
+      // The key stays claimed until the lease runs out: the caller's own error matters more than that.
+      this.#execution.tell({ type: "store_error", error: cause, ranUnprotected: false });
+      throw error;
+    }
+    const isOwn = (outcome: StoredOutcome): boolean =>
+      completion.by === "transaction" && sameOutcome(outcome, completion.encoded.outcome);
+    switch (result.status) {
+      case "released":
+        this.tell({ type: "released" });
+        throw error;
+      case "committed":
+        this.#tellCompleted(result);
+        throw error;
+      case "missing":
+        // The record is gone, and with it whoever won: there is nothing to adopt.
+        throw error;
+      case "finalized":
+        if (!isOwn(result.outcome)) return this.#stale(result, { ok: false, error });
+        // What the function committed in its own transaction stands; what came after it concerns this caller alone.
+        this.#tellCompleted(result);
+        throw error;
+      case "lost":
+        return this.#stale(result, { ok: false, error });
+    }
+  }
+
+  /** Commits an outcome of this attempt; the same one twice is harmless. */
+  async commit(outcome: StoredOutcome): Promise<CompleteResult> {
+    const { settings } = this.#execution;
+    const { retentionMs } = settings;
+    return this.ask((bounds) => settings.store.executions.complete({ ...this.#holder, outcome, retentionMs }, bounds));
+  }
+
+  release(as: ReleaseRequest["as"]): Promise<ReleaseResult> {
+    const { store } = this.#execution.settings;
+    return this.ask((bounds) => store.executions.release({ ...this.#holder, as }, bounds));
+  }
+
+  /** A store operation under this attempt's lease. */
+  ask<T>(send: (bounds: StoreCall) => Promise<T>): Promise<T> {
+    const { clock, random } = this.#execution.settings;
+    return storeOperation({ clock, random, budgetMs: this.#lease.callBudgetMs(), send });
+  }
+
+  tell(event: AttemptDetails): void {
+    const details = { ...event, attempt: this.#attempt, fencingToken: this.#holder.token } as EventDetails;
+    this.#execution.tell(details);
+  }
+
+  tellLeaseLost(reason: LeaseLossReason, own?: { readonly error: unknown }): void {
+    if (this.#leaseLossTold && own === undefined) return;
+    this.#leaseLossTold = true;
+    this.tell({ type: "lease_lost", reason, ...own });
+  }
+
+  #dispositionOf(error: unknown): ErrorDisposition {
+    const { onError } = this.#execution.settings;
+    if (typeof onError !== "function") return onError;
+    try {
+      const answer = onError(error);
+      return answer === "store" || answer === "retry" || answer === "leave" ? answer : "release";
+    } catch {
+      // The function's own error must reach the caller, not that of a policy.
+      return "release";
+    }
+  }
+
+  #settleError(
+    error: unknown,
+    disposition: "release" | "store" | "retry" | "interrupt",
+  ): Promise<CompleteResult | ReleaseResult> {
+    const { codec, id, settings } = this.#execution;
+    const { retentionMs } = settings;
+    switch (disposition) {
+      case "store":
+        return this.commit(codec.encodeError(id, error).outcome);
+      case "interrupt":
+        // Its steps are worth more than a free key: the next attempt goes on from them.
+        return this.release({ mode: "abandon", attempt: this.#attempt, retentionMs });
+      case "retry":
+        return this.release({ mode: "retry", retentionMs });
+      case "release":
+        return this.release({ mode: "forget" });
+    }
+  }
+
+  #completed(
+    committed: CommittedOutcome,
+    stored: EncodedOutcome,
+    value: O,
+    returned: EncodedOutcome,
+  ): IdempotentResult<O> {
+    const { outcome } = committed;
+    if (!sameOutcome(outcome, returned.outcome)) this.tell({ type: "outcome_ignored" });
+    if ("tombstone" in stored) this.tell({ type: "tombstoned", reason: stored.tombstone });
+    this.#tellCompleted(committed);
+    const { attempt, completedAt } = committed;
+    return { ...this.#own(value, stored), attempt, completedAt };
+  }
+
+  #tellCompleted(committed: CommittedOutcome): void {
+    this.tell({ type: "completed", durationMs: this.#started.elapsedMs() });
+    this.#execution.remember(committed);
+  }
+
+  /** This attempt's own outcome as its caller gets it: as a replay would be, where there can be one. */
+  #own(value: O, encoded: EncodedOutcome): IdempotentResult<O> {
+    const seen = "replay" in encoded && encoded.replay.ok ? (encoded.replay.value as O) : value;
+    const completedAt = this.#execution.settings.clock.now();
+    return { value: seen, replayed: false, attempt: this.#attempt, completedAt };
+  }
+
+  /** Another attempt holds the record, or has settled it. */
+  async #stale(
+    result: { readonly status: "lost" | "missing" } | ({ readonly status: "finalized" } & CommittedOutcome),
+    own: Settled<IdempotentResult<O>>,
+  ): Promise<IdempotentResult<O>> {
+    const { onLeaseLost } = this.#execution.settings;
+    this.tellLeaseLost(result.status, own.ok ? undefined : { error: own.error });
+    if (onLeaseLost === "own") {
+      if (own.ok) return own.value;
+      throw own.error;
+    }
+    const cause = own.ok ? undefined : { cause: own.error };
+    if (onLeaseLost === "throw") throw leaseLost(cause);
+    const winner = "outcome" in result ? result : result.status === "lost" ? await this.#awaitWinner() : undefined;
+    if (winner === undefined) throw leaseLost(cause);
+    const adopted = this.#execution.codec.decode(this.#execution.id, winner.outcome);
+    if (!adopted.ok) throw adopted.error;
+    const { attempt, completedAt } = winner;
+    return { value: adopted.value as O, replayed: true, attempt, completedAt };
+  }
+
+  async #awaitWinner(): Promise<Pick<CommittedOutcome, "outcome" | "attempt" | "completedAt"> | undefined> {
+    const { settings, id, call } = this.#execution;
+    const { store, clock, random, storeTimeoutMs, maxWaitMs } = settings;
+    this.#lease.stop();
+    try {
+      const { signal } = call;
+      const waited = await waitForSettlement({
+        store,
+        id,
+        clock,
+        random,
+        storeTimeoutMs,
+        timeoutMs: maxWaitMs,
+        signal,
+      });
+      if (waited.kind === "completed") return waited.view;
+      waited.done();
+      return undefined;
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** The error of an attempt whose claim is no longer its own. */
+export function leaseLost(options?: ErrorOptions): EvenkeelError {
+  return new EvenkeelError(
+    "LEASE_LOST",
+    "The lease of this execution was lost to time or to another attempt.",
+    options,
+  );
+}

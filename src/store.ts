@@ -1,0 +1,374 @@
+import { EvenkeelError } from "./errors.ts";
+
+/**
+ * The ledger: what evenkeel knows, kept where crashes and other processes can't lose it.
+ *
+ * A store is three small interfaces over one engine. Rules for all of them:
+ *
+ * - **One step.** Each operation is one atomic step of the engine, and one round trip where the engine is remote.
+ * - **The store's clock.** The core passes durations; the store judges time with its own clock and returns what remains.
+ *   At its boundary a lease has lapsed and a record has expired.
+ * - **Expected outcomes are data.** Results are unions with a `status`; an exception means that the engine failed.
+ * - **Unknown is not failed.** A failure of the engine is `STORE_UNAVAILABLE` with its `cause` and leaves open whether the
+ *   operation happened; the core repeats it with the same nonce. `STORE_UNAVAILABLE` without a `cause` says that the
+ *   store refused before it did anything (it is closed, or full), and is not repeated.
+ * - **Copies.** What a caller does to a value afterwards, in or out, changes nothing in the ledger.
+ * - **Corruption stays.** A record that can't be understood is `RECORD_CORRUPT`; nothing runs and nothing is overwritten.
+ */
+export interface LedgerStore {
+  readonly executions: ExecutionStore;
+  readonly resources: ResourceStore;
+  readonly leases: LeaseStore;
+  /**
+   * Gives back what the store opened itself; a client that the user passed in stays open. Twice is harmless. Every call
+   * after it is `STORE_UNAVAILABLE`.
+   */
+  close(): Promise<void>;
+}
+
+/** The bounds of one store call. */
+export interface StoreCall {
+  /** Milliseconds after which nobody waits any more. A store does not begin after that what it has not begun. */
+  readonly timeoutMs: number;
+}
+
+// ---------------------------------------------------------------------------------------------------- executions
+
+/**
+ * Records of executions: at most one per id, from the claim to the end of the retention.
+ *
+ * - **Fencing.** Each grant of a claim gets a token higher than any that the id ever had, also across release, expiry and
+ *   purge. `complete`, `release`, `recordStep` and `renew` change something only for the holder of the highest token.
+ * - **Nonces.** Each claim carries a nonce of its caller. The same nonce twice changes nothing the second time and is
+ *   answered like the first.
+ * - **Completed is final.** A completed record keeps its bytes until it expires.
+ */
+export interface ExecutionStore {
+  /**
+   * Decides in one step who runs: absent or expired is acquired; a lapsed lease is taken over or reported, as asked.
+   * The fingerprint is compared first, in constant time, where both sides have one.
+   */
+  claim(request: ClaimRequest, call: StoreCall): Promise<ClaimResult>;
+  /** Sets the lease anew, from now by the store's clock. A lapsed lease is lost, also when nobody took it over. */
+  renew(request: RenewRequest, call: StoreCall): Promise<RenewResult>;
+  /** Commits the outcome. A lapsed claim may, as long as its token is the highest. Steps are forgotten. */
+  complete(request: CompleteRequest, call: StoreCall): Promise<CompleteResult>;
+  /**
+   * Commits the outcome inside a transaction that the user opened on the same database. It answers synchronously where the
+   * driver is synchronous. Absent where the engine has no such transactions.
+   * @throws EvenkeelError `INVALID_OPTIONS` when `tx` is no open transaction of this store's database.
+   */
+  completeInTransaction?(request: CompleteRequest, tx: unknown): CompleteResult | Promise<CompleteResult>;
+  /** Gives the claim up without an outcome. */
+  release(request: ReleaseRequest, call: StoreCall): Promise<ReleaseResult>;
+  /** Remembers a step's outcome under the record, for the attempt after a takeover. */
+  recordStep(request: RecordStepRequest, call: StoreCall): Promise<RecordStepResult>;
+  get(id: string, call: StoreCall): Promise<ExecutionView | undefined>;
+  /** Records in the order of their ids, at most `limit`, those after `after`. */
+  list(request: ListExecutionsRequest, call: StoreCall): Promise<ExecutionView[]>;
+  /** Deletes at most `limit` expired records. */
+  purge(request: { readonly limit: number }, call: StoreCall): Promise<{ purged: number }>;
+  /**
+   * Calls `wake` when the record may have been settled. Only a hint: it may come late, twice or never. Returns what ends
+   * the watching. Absent where the engine can't push.
+   */
+  watch?(id: string, wake: () => void): () => void;
+}
+
+export interface ClaimRequest {
+  /** 64 hex digits: the digest of operation, scope and key. */
+  readonly id: string;
+  readonly operation: string;
+  readonly scope: string;
+  /** The user's own key, kept for people to look up unless the store was made with `storeKeys: false`. */
+  readonly key?: string;
+  /** 64 hex digits; absent where fingerprints are off. */
+  readonly fingerprint?: string;
+  readonly nonce: string;
+  readonly leaseMs: number;
+  /** How long the record is kept after its lease, if nobody ever completes it. */
+  readonly retentionMs: number;
+  /** What to do with a record whose lease has lapsed. */
+  readonly onAbandoned: "takeover" | "report";
+}
+
+export type ClaimResult =
+  | AcquiredClaim
+  | ({ readonly status: "completed" } & CommittedOutcome)
+  | { readonly status: "running"; readonly attempt: number; readonly leaseRemainingMs: number }
+  | { readonly status: "mismatch" }
+  | ({ readonly status: "abandoned" } & Abandonment);
+
+export interface AcquiredClaim {
+  readonly status: "acquired";
+  readonly attempt: number;
+  readonly token: number;
+  /** What is left of the lease at the moment of the answer, by the store's clock. */
+  readonly leaseRemainingMs: number;
+  /** When the lease of the attempt before lapsed, where this claim took it over on its own account. */
+  readonly abandonedAt?: number;
+  readonly steps: readonly StepRecord[];
+}
+
+/** An attempt whose holder fell silent. */
+export interface Abandonment {
+  readonly attempt: number;
+  readonly leaseExpiredAt: number;
+  readonly steps: readonly StepRecord[];
+}
+
+/** What every write of a holder carries. */
+export interface Holder {
+  readonly id: string;
+  readonly token: number;
+  readonly nonce: string;
+}
+
+export interface RenewRequest extends Holder {
+  readonly leaseMs: number;
+  readonly retentionMs: number;
+}
+
+/** `finalized`: this holder's own completion is already there. */
+export type RenewResult =
+  | { readonly status: "renewed"; readonly leaseRemainingMs: number }
+  | { readonly status: "finalized" | "lost" | "missing" };
+
+/** What a completed execution left: bytes that only the core understands. */
+export interface StoredOutcome {
+  readonly kind: OutcomeKind;
+  readonly bytes: Uint8Array;
+}
+
+export type OutcomeKind = "value" | "error" | "tombstone";
+
+export interface CommittedOutcome {
+  readonly outcome: StoredOutcome;
+  readonly attempt: number;
+  readonly completedAt: number;
+  readonly expiresInMs: number;
+}
+
+export interface CompleteRequest extends Holder {
+  readonly outcome: StoredOutcome;
+  readonly retentionMs: number;
+}
+
+/** `committed` tells the outcome that stands: an earlier one of the same nonce wins. `finalized` is another holder's. */
+export type CompleteResult =
+  | ({ readonly status: "committed" } & CommittedOutcome)
+  | ({ readonly status: "finalized" } & CommittedOutcome)
+  | { readonly status: "lost" | "missing" };
+
+export interface ReleaseRequest extends Holder {
+  /**
+   * - `forget`: the record is deleted; the key accepts a new payload.
+   * - `retry`: the record and its steps stay; the next caller takes over, whatever it does with abandoned records.
+   * - `abandon`: the record and its steps stay, abandoned, as `attempt` and since `leaseExpiredAt` (defaults to now).
+   */
+  readonly as:
+    | { readonly mode: "forget" }
+    | { readonly mode: "retry"; readonly retentionMs: number }
+    | {
+        readonly mode: "abandon";
+        readonly attempt: number;
+        readonly leaseExpiredAt?: number;
+        readonly retentionMs: number;
+      };
+}
+
+export type ReleaseResult =
+  | { readonly status: "released" }
+  | ({ readonly status: "finalized" } & CommittedOutcome)
+  | { readonly status: "lost" | "missing" };
+
+export interface StepRecord {
+  /** The place in the sequence in which steps were started, from 0. */
+  readonly position: number;
+  readonly name: string;
+  readonly outcome: StoredOutcome;
+}
+
+export interface RecordStepRequest extends Holder {
+  readonly step: StepRecord;
+}
+
+export type RecordStepResult = { readonly status: "recorded" | "finalized" | "lost" | "missing" };
+
+export interface ListExecutionsRequest {
+  readonly operation?: string;
+  readonly status?: ExecutionView["status"];
+  readonly limit: number;
+  /** The id after which to begin. */
+  readonly after?: string;
+}
+
+interface ExecutionIdentity {
+  readonly id: string;
+  readonly operation: string;
+  readonly scope: string;
+  readonly key?: string;
+  readonly fingerprint?: string;
+  readonly attempt: number;
+  readonly token: number;
+  readonly createdAt: number;
+  readonly expiresInMs: number;
+}
+
+/** A record as a reader sees it at one moment of the store's clock. */
+export type ExecutionView =
+  | (ExecutionIdentity & { readonly status: "running"; readonly leaseRemainingMs: number })
+  | (ExecutionIdentity & {
+      readonly status: "abandoned";
+      readonly leaseExpiredAt: number;
+      /** Somebody has decided that the next caller takes over. */
+      readonly retryGranted: boolean;
+    })
+  | (ExecutionIdentity & {
+      readonly status: "completed";
+      readonly completedAt: number;
+      readonly outcome: StoredOutcome;
+    });
+
+// ----------------------------------------------------------------------------------------------------- resources
+
+/** The states of a resource, see `ResourceLedger`. */
+export type ResourceState = "PENDING" | "PROVISIONED" | "FAILED" | "TERMINATING" | "TERMINATED";
+
+/** One incarnation of one resource. Times are epoch milliseconds by the store's clock. */
+export interface ResourceRow {
+  readonly group: string;
+  readonly id: string;
+  readonly incarnation: number;
+  readonly state: ResourceState;
+  readonly spec?: unknown;
+  readonly externalId?: string;
+  readonly generation: number;
+  readonly createdAt: number;
+  readonly provisionedAt?: number;
+  readonly lastHeartbeatAt?: number;
+  readonly terminatedAt?: number;
+  readonly reason?: string;
+  readonly fencingToken: number;
+  /** Rises with each write; what a compare-and-swap compares. */
+  readonly version: number;
+}
+
+/**
+ * Rows of resources by (group, id, incarnation), and what is desired of each group.
+ *
+ * - **Compare and swap.** A write names the version that it read and changes nothing when the row has another.
+ * - **Epochs.** The store keeps the highest epoch that it has seen for a group; a write with a lower one is `fenced`.
+ */
+export interface ResourceStore {
+  getDesired(group: string, call: StoreCall): Promise<DesiredState | undefined>;
+  setDesired(request: SetDesiredRequest, call: StoreCall): Promise<{ generation: number }>;
+  /** A batch of compare-and-swaps, each decided on its own, answered in order. */
+  apply(request: ApplyRequest, call: StoreCall): Promise<ApplyResult[]>;
+  /** A batch of heartbeats, answered in order. */
+  heartbeat(request: HeartbeatRequest, call: StoreCall): Promise<HeartbeatResult[]>;
+  get(group: string, id: string, call: StoreCall): Promise<ResourceRow | undefined>;
+  list(request: ListResourcesRequest, call: StoreCall): Promise<ResourceRow[]>;
+  /** Rows that changed since the cursor, oldest first, and where to go on. */
+  changedSince(
+    request: { readonly group: string; readonly cursor?: string; readonly limit: number },
+    call: StoreCall,
+  ): Promise<{ rows: ResourceRow[]; cursor: string }>;
+  /** PROVISIONED rows that last gave a sign of life more than `ageMs` ago, by index and not by a scan. */
+  staleBefore(
+    request: { readonly group: string; readonly ageMs: number; readonly limit: number },
+    call: StoreCall,
+  ): Promise<ResourceRow[]>;
+}
+
+export interface DesiredState {
+  readonly generation: number;
+  readonly resources: readonly { readonly id: string; readonly spec?: unknown; readonly deletionCost?: number }[];
+}
+
+export interface SetDesiredRequest {
+  readonly group: string;
+  readonly epoch: number;
+  readonly resources: DesiredState["resources"];
+}
+
+export interface ApplyRequest {
+  readonly group: string;
+  readonly epoch: number;
+  /** `expectedVersion` 0 creates the row. */
+  readonly writes: readonly { readonly expectedVersion: number; readonly row: Omit<ResourceRow, "version"> }[];
+}
+
+export type ApplyResult =
+  | { readonly status: "applied"; readonly row: ResourceRow }
+  | { readonly status: "conflict"; readonly row?: ResourceRow }
+  | { readonly status: "fenced"; readonly epoch: number };
+
+export interface HeartbeatRequest {
+  readonly group: string;
+  readonly beats: readonly { readonly id: string; readonly incarnation?: number }[];
+}
+
+export type HeartbeatResult = { readonly status: "accepted" | "superseded" | "missing" };
+
+export interface ListResourcesRequest {
+  readonly group: string;
+  readonly states?: readonly ResourceState[];
+  readonly limit: number;
+  readonly after?: string;
+}
+
+// -------------------------------------------------------------------------------------------------------- leases
+
+/** A named lease. Its epoch rises with each acquisition and is never used again. */
+export interface LeaseView {
+  readonly name: string;
+  readonly holder: string;
+  readonly epoch: number;
+  readonly remainingMs: number;
+}
+
+/** Leases by name, for election and sharding. The same holder and nonce twice changes nothing the second time. */
+export interface LeaseStore {
+  acquire(
+    request: { readonly name: string; readonly holder: string; readonly nonce: string; readonly durationMs: number },
+    call: StoreCall,
+  ): Promise<
+    | { readonly status: "acquired"; readonly epoch: number; readonly remainingMs: number }
+    | ({ readonly status: "held" } & LeaseView)
+  >;
+  renew(
+    request: { readonly name: string; readonly holder: string; readonly epoch: number; readonly durationMs: number },
+    call: StoreCall,
+  ): Promise<{ readonly status: "renewed"; readonly remainingMs: number } | { readonly status: "lost" | "missing" }>;
+  release(
+    request: { readonly name: string; readonly holder: string; readonly epoch: number },
+    call: StoreCall,
+  ): Promise<{ readonly status: "released" | "lost" | "missing" }>;
+  get(name: string, call: StoreCall): Promise<LeaseView | undefined>;
+  list(prefix: string, call: StoreCall): Promise<LeaseView[]>;
+}
+
+/**
+ * The parts of a store that keeps executions only. Each call is `STORE_MISCONFIGURED` and names the store.
+ */
+export function executionsOnly(storeName: string): Pick<LedgerStore, "resources" | "leases"> {
+  const refuse = (part: string) => async (): Promise<never> => {
+    throw new EvenkeelError("STORE_MISCONFIGURED", `${storeName} does not keep ${part} yet: it keeps executions only.`);
+  };
+  const resources = refuse("resources");
+  const leases = refuse("leases");
+  return {
+    resources: {
+      getDesired: resources,
+      setDesired: resources,
+      apply: resources,
+      heartbeat: resources,
+      get: resources,
+      list: resources,
+      changedSince: resources,
+      staleBefore: resources,
+    },
+    leases: { acquire: leases, renew: leases, release: leases, get: leases, list: leases },
+  };
+}

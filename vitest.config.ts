@@ -1,0 +1,22 @@
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vitest/config";
+
+const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+
+export default defineConfig({
+  resolve: {
+    // Tests read the sources; test/package/ reads what was built, in processes of its own.
+    alias: [
+      { find: /^evenkeel$/, replacement: at("src/index.ts") },
+      { find: /^evenkeel\/(memory|sqlite)$/, replacement: `${at("adapters/stores")}/$1.ts` },
+      { find: /^evenkeel\/express$/, replacement: at("adapters/http/express.ts") },
+      { find: /^evenkeel\/testing$/, replacement: at("src/testing/index.ts") },
+    ],
+  },
+  test: {
+    include: ["test/**/*.test.ts"],
+    // Tests start processes that share two cores with them.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
+});
