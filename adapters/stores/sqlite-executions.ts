@@ -1,0 +1,221 @@
+import type { Clock } from "../../src/clock.ts";
+import { EvenkeelError, isEvenkeelError } from "../../src/errors.ts";
+import {
+  type Decision,
+  decideClaim,
+  decideComplete,
+  decideRelease,
+  decideRenew,
+  decideStep,
+  type ExecutionRecord,
+  recordCorrupt,
+  viewOf,
+} from "../../src/execution-record.ts";
+import type { ClaimRequest, ExecutionStore, ExecutionView, StepRecord } from "../../src/store.ts";
+import { asStoreError, type PreparedConnection, type SqliteConnection } from "./sqlite-connection.ts";
+import { isInTransaction, isSqliteHandle, withBoundedWait } from "./sqlite-handle.ts";
+import { bindable, COLUMNS, recordOf, rowOf, stepOf } from "./sqlite-rows.ts";
+import type { SqliteTables } from "./sqlite-schema.ts";
+
+/** How many expired records each grant of a claim deletes, so that a ledger in use does not grow for ever. */
+const PURGED_PER_GRANT = 2;
+
+export interface SqliteExecutionsOptions {
+  readonly connection: SqliteConnection;
+  readonly tables: SqliteTables;
+  readonly clock: Clock;
+  readonly storeKeys: boolean;
+}
+
+/** The executions of a SQLite ledger: the protocol's pure decisions, each inside one transaction. */
+export function sqliteExecutions({ connection, tables, clock, storeKeys }: SqliteExecutionsOptions): ExecutionStore {
+  const sql = statements(tables);
+  const watchers = new Map<string, Set<() => void>>();
+
+  function load(on: PreparedConnection, id: string): ExecutionRecord | undefined {
+    const row = on.statement(sql.load).get(id);
+    return row === undefined ? undefined : recordOf(row);
+  }
+
+  function loadSteps(on: PreparedConnection, id: string): StepRecord[] {
+    return on.statement(sql.loadSteps).all(id).map(stepOf);
+  }
+
+  function nextToken(on: PreparedConnection): number {
+    const row = on.statement(sql.nextToken).get() as { last_token: unknown } | undefined;
+    if (!Number.isSafeInteger(row?.last_token)) throw recordCorrupt("the fencing counter is not there");
+    return row?.last_token as number;
+  }
+
+  function carryOut<Result>(on: PreparedConnection, id: string, decision: Decision<Result>): Result {
+    const { write, forgetSteps, result } = decision;
+    if (forgetSteps) on.statement(sql.forgetSteps).run(id);
+    if (write === "delete") on.statement(sql.remove).run(id);
+    else if (write !== undefined) on.statement(sql.save).run(...rowOf(write));
+    return result;
+  }
+
+  function purge(on: PreparedConnection, limit: number): number {
+    const expired = on.statement(sql.expired).all(clock.now(), limit) as { id: string }[];
+    for (const { id } of expired) {
+      on.statement(sql.forgetSteps).run(id);
+      on.statement(sql.remove).run(id);
+    }
+    return expired.length;
+  }
+
+  function decide(
+    on: PreparedConnection,
+    request: ClaimRequest,
+    takeToken: () => number,
+  ): ReturnType<typeof decideClaim> {
+    const { key, ...keyless } = request;
+    return decideClaim(load(on, request.id), storeKeys ? request : keyless, {
+      nowMs: clock.now(),
+      nextToken: takeToken,
+      steps: () => loadSteps(on, request.id),
+    });
+  }
+
+  function wake(id: string): void {
+    for (const watcher of [...(watchers.get(id) ?? [])]) watcher();
+  }
+
+  return {
+    async claim(request, call) {
+      // Most duplicates are answered by a read, which takes no lock; what has to be written is decided again inside the
+      // transaction, so nothing rests on what was read before.
+      const known = await connection.read(call, (on) => {
+        const decision = decide(on, request, () => 0);
+        return decision.write === undefined ? decision.result : undefined;
+      });
+      if (known !== undefined) return known;
+      return connection.write(call, (on) => {
+        let granted = false;
+        const decision = decide(on, request, () => {
+          granted = true;
+          return nextToken(on);
+        });
+        const result = carryOut(on, request.id, decision);
+        if (granted) purge(on, PURGED_PER_GRANT);
+        return result;
+      });
+    },
+
+    renew(request, call) {
+      return connection.write(call, (on) => {
+        return carryOut(on, request.id, decideRenew(load(on, request.id), request, clock.now()));
+      });
+    },
+
+    async complete(request, call) {
+      const result = await connection.write(call, (on) => {
+        return carryOut(on, request.id, decideComplete(load(on, request.id), request, clock.now()));
+      });
+      wake(request.id);
+      return result;
+    },
+
+    completeInTransaction(request, tx) {
+      const on = isSqliteHandle(tx) ? connection.foreign(tx) : undefined;
+      if (on === undefined) {
+        throw new EvenkeelError(
+          "INVALID_OPTIONS",
+          "ctx.complete: tx must be a SQLite connection to the store's own file.",
+        );
+      }
+      if (!isInTransaction(on.handle)) {
+        throw new EvenkeelError("INVALID_OPTIONS", "ctx.complete: no transaction is open on tx.");
+      }
+      try {
+        return withBoundedWait(on.handle, Number.POSITIVE_INFINITY, () => {
+          return carryOut(on, request.id, decideComplete(load(on, request.id), request, clock.now()));
+        });
+      } catch (error) {
+        throw asStoreError(error);
+      }
+    },
+
+    async release(request, call) {
+      const result = await connection.write(call, (on) => {
+        return carryOut(on, request.id, decideRelease(load(on, request.id), request, clock.now()));
+      });
+      wake(request.id);
+      return result;
+    },
+
+    recordStep(request, call) {
+      const { position, name, outcome } = request.step;
+      return connection.write(call, (on) => {
+        const status = decideStep(load(on, request.id), request, clock.now());
+        if (status === "recorded") {
+          on.statement(sql.saveStep).run(request.id, position, name, outcome.kind, bindable(outcome.bytes));
+        }
+        return { status };
+      });
+    },
+
+    get(id, call) {
+      return connection.read(call, (on) => viewOf(load(on, id), clock.now()));
+    },
+
+    list({ operation = null, status = null, limit, after = "" }, call) {
+      return connection.read(call, (on) => {
+        const nowMs = clock.now();
+        const stored = status === "abandoned" ? "running" : status;
+        const found: ExecutionView[] = [];
+        for (let from = after; found.length < limit; ) {
+          const page = on.statement(sql.list).all(from, stored, stored, operation, operation, limit);
+          for (const row of page) {
+            const view = readableView(row, nowMs);
+            if (view !== undefined && (status === null || view.status === status)) found.push(view);
+            if (found.length === limit) break;
+          }
+          if (page.length < limit) break;
+          from = (page.at(-1) as { id: string }).id;
+        }
+        return found;
+      });
+    },
+
+    async purge({ limit }, call) {
+      return { purged: await connection.write(call, (on) => purge(on, limit)) };
+    },
+
+    watch(id, onChange) {
+      const listeners = watchers.get(id) ?? new Set();
+      watchers.set(id, listeners.add(onChange));
+      return () => {
+        listeners.delete(onChange);
+        if (listeners.size === 0) watchers.delete(id);
+      };
+    },
+  };
+}
+
+/** One broken row must not hide all others: `get` says of it that it is corrupt. */
+function readableView(row: unknown, nowMs: number): ExecutionView | undefined {
+  try {
+    return viewOf(recordOf(row), nowMs);
+  } catch (error) {
+    if (isEvenkeelError(error)) return undefined;
+    throw error;
+  }
+}
+
+function statements({ executions, steps, fencing }: SqliteTables) {
+  const updates = COLUMNS.slice(1).map((column) => `${column} = excluded.${column}`);
+  return {
+    load: `SELECT * FROM ${executions} WHERE id = ?`,
+    save: `INSERT INTO ${executions} (${COLUMNS.join(", ")}) VALUES (${COLUMNS.map(() => "?").join(", ")})
+      ON CONFLICT (id) DO UPDATE SET ${updates.join(", ")}`,
+    remove: `DELETE FROM ${executions} WHERE id = ?`,
+    nextToken: `UPDATE ${fencing} SET last_token = last_token + 1 WHERE only_row = 1 RETURNING last_token`,
+    loadSteps: `SELECT position, name, outcome_kind, outcome FROM ${steps} WHERE id = ? ORDER BY position`,
+    saveStep: `INSERT INTO ${steps} (id, position, name, outcome_kind, outcome) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+    forgetSteps: `DELETE FROM ${steps} WHERE id = ?`,
+    expired: `SELECT id FROM ${executions} WHERE expires_at <= ? AND typeof(expires_at) = 'integer' AND format = 1 LIMIT ?`,
+    list: `SELECT * FROM ${executions} WHERE id > ? AND (? IS NULL OR status = ?) AND (? IS NULL OR operation = ?)
+      ORDER BY id LIMIT ?`,
+  } as const;
+}

@@ -1,0 +1,129 @@
+import { type ExecutionRecord, recordCorrupt } from "../../src/execution-record.ts";
+import type { OutcomeKind, StepRecord, StoredOutcome } from "../../src/store.ts";
+import type { SqliteValue } from "./sqlite-handle.ts";
+
+/** The layout of a row of executions. A row of another one is `RECORD_CORRUPT`. */
+const FORMAT = 1;
+
+/** The columns of a row of executions, in the order of {@link rowOf}. */
+export const COLUMNS = [
+  "id",
+  "format",
+  "operation",
+  "scope",
+  "key",
+  "fingerprint",
+  "attempt",
+  "token",
+  "nonce",
+  "created_at",
+  "expires_at",
+  "status",
+  "lease_expires_at",
+  "retry_granted",
+  "abandoned_at",
+  "completed_at",
+  "outcome_kind",
+  "outcome",
+] as const;
+
+export function rowOf(record: ExecutionRecord): SqliteValue[] {
+  const { state } = record;
+  const running = state.status === "running" ? state : undefined;
+  const completed = state.status === "completed" ? state : undefined;
+  return [
+    record.id,
+    FORMAT,
+    record.operation,
+    record.scope,
+    record.key ?? null,
+    record.fingerprint ?? null,
+    record.attempt,
+    record.token,
+    record.nonce,
+    record.createdAt,
+    record.expiresAt,
+    state.status,
+    running?.leaseExpiresAt ?? null,
+    running === undefined ? null : Number(running.retryGranted),
+    running?.abandonedAt ?? null,
+    completed?.completedAt ?? null,
+    completed?.outcome.kind ?? null,
+    completed === undefined ? null : bindable(completed.outcome.bytes),
+  ];
+}
+
+/** @throws EvenkeelError `RECORD_CORRUPT` for a row that this version did not write. */
+export function recordOf(row: unknown): ExecutionRecord {
+  const columns = row as Record<string, unknown>;
+  if (columns["format"] !== FORMAT) throw recordCorrupt("it has an unknown format");
+  const key = optional(text, columns, "key");
+  const fingerprint = optional(text, columns, "fingerprint");
+  return {
+    id: text(columns, "id"),
+    operation: text(columns, "operation"),
+    scope: text(columns, "scope"),
+    ...(key === undefined ? {} : { key }),
+    ...(fingerprint === undefined ? {} : { fingerprint }),
+    attempt: whole(columns, "attempt"),
+    token: whole(columns, "token"),
+    nonce: text(columns, "nonce"),
+    createdAt: whole(columns, "created_at"),
+    expiresAt: whole(columns, "expires_at"),
+    state: stateOf(columns),
+  };
+}
+
+function stateOf(columns: Record<string, unknown>): ExecutionRecord["state"] {
+  const { status } = columns;
+  if (status === "completed") {
+    return { status, completedAt: whole(columns, "completed_at"), outcome: outcomeOf(columns) };
+  }
+  if (status !== "running") throw recordCorrupt("its status is unknown");
+  const abandonedAt = optional(whole, columns, "abandoned_at");
+  return {
+    status,
+    leaseExpiresAt: whole(columns, "lease_expires_at"),
+    retryGranted: whole(columns, "retry_granted") === 1,
+    ...(abandonedAt === undefined ? {} : { abandonedAt }),
+  };
+}
+
+/** @throws EvenkeelError `RECORD_CORRUPT`. */
+export function stepOf(row: unknown): StepRecord {
+  const columns = row as Record<string, unknown>;
+  return { position: whole(columns, "position"), name: text(columns, "name"), outcome: outcomeOf(columns) };
+}
+
+/** Drivers bind a `Buffer` for certain, other views not all. */
+export function bindable(bytes: Uint8Array): Uint8Array {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+const KINDS: readonly unknown[] = ["value", "error", "tombstone"] satisfies OutcomeKind[];
+
+function outcomeOf(columns: Record<string, unknown>): StoredOutcome {
+  const { outcome_kind: kind, outcome: bytes } = columns;
+  if (!KINDS.includes(kind)) throw recordCorrupt("its outcome is of an unknown kind");
+  if (!(bytes instanceof Uint8Array)) throw recordCorrupt("its outcome is not bytes");
+  // A plain Uint8Array of its own, whatever the driver gave.
+  return { kind: kind as OutcomeKind, bytes: new Uint8Array(bytes) };
+}
+
+type Reader<T> = (columns: Record<string, unknown>, name: string) => T;
+
+function text(columns: Record<string, unknown>, name: string): string {
+  const value = columns[name];
+  if (typeof value !== "string") throw recordCorrupt(`its ${name} is not a text`);
+  return value;
+}
+
+function whole(columns: Record<string, unknown>, name: string): number {
+  const value = columns[name];
+  if (!Number.isSafeInteger(value)) throw recordCorrupt(`its ${name} is not a whole number`);
+  return value as number;
+}
+
+function optional<T>(read: Reader<T>, columns: Record<string, unknown>, name: string): T | undefined {
+  return columns[name] === null ? undefined : read(columns, name);
+}
