@@ -1,0 +1,44 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { SqliteHandle } from "../../adapters/stores/sqlite.ts";
+
+/** The drivers that this Node can load: node:sqlite from 22.13, better-sqlite3 where it was compiled for it. */
+export const drivers: readonly { readonly name: string; open(path: string): SqliteHandle }[] = [
+  ...loadNodeSqlite(),
+  ...loadBetterSqlite3(),
+];
+
+/** Opens a file with the first driver there is. */
+export function openDatabase(path: string): SqliteHandle {
+  const [driver] = drivers;
+  if (driver === undefined) throw new Error("no SQLite driver can be loaded");
+  return driver.open(path);
+}
+
+/** A folder of its own for the files of one test. */
+export function temporaryFolder(): { readonly file: (name: string) => string; remove(): void } {
+  const folder = mkdtempSync(join(tmpdir(), "evenkeel-"));
+  return {
+    file: (name) => join(folder, name),
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+function loadNodeSqlite() {
+  const sqlite = process.getBuiltinModule?.("node:sqlite") as
+    | { DatabaseSync: new (path: string) => SqliteHandle }
+    | undefined;
+  return sqlite === undefined ? [] : [{ name: "node:sqlite", open: (path: string) => new sqlite.DatabaseSync(path) }];
+}
+
+function loadBetterSqlite3() {
+  try {
+    const Database = createRequire(import.meta.url)("better-sqlite3") as new (path: string) => SqliteHandle;
+    new Database(":memory:").close();
+    return [{ name: "better-sqlite3", open: (path: string) => new Database(path) }];
+  } catch {
+    return [];
+  }
+}
