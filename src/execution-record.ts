@@ -102,7 +102,7 @@ function grant(
   const { nowMs } = context;
   const token = context.nextToken();
   const attempt = (previous?.attempt ?? 0) + 1;
-  const leaseExpiresAt = nowMs + request.leaseMs;
+  const leaseExpiresAt = after(nowMs, request.leaseMs);
   const before = previous?.state.status === "running" ? previous.state : undefined;
   const abandonedAt = before === undefined || before.retryGranted ? undefined : before.leaseExpiresAt;
   const fingerprint = previous?.fingerprint ?? request.fingerprint;
@@ -126,7 +126,7 @@ function grant(
       token,
       nonce: request.nonce,
       createdAt: previous?.createdAt ?? nowMs,
-      expiresAt: leaseExpiresAt + request.retentionMs,
+      expiresAt: after(leaseExpiresAt, request.retentionMs),
       state: {
         status: "running",
         leaseExpiresAt,
@@ -149,7 +149,7 @@ function grantAgain(
   context: ClaimContext,
 ): Decision<ClaimResult> {
   const lapsed = state.leaseExpiresAt <= context.nowMs;
-  const leaseExpiresAt = lapsed ? context.nowMs + request.leaseMs : state.leaseExpiresAt;
+  const leaseExpiresAt = lapsed ? after(context.nowMs, request.leaseMs) : state.leaseExpiresAt;
   const result: ClaimResult = {
     status: "acquired",
     attempt: record.attempt,
@@ -159,7 +159,7 @@ function grantAgain(
     steps: context.steps(),
   };
   if (!lapsed) return { result };
-  const expiresAt = leaseExpiresAt + request.retentionMs;
+  const expiresAt = after(leaseExpiresAt, request.retentionMs);
   return { result, write: { ...record, expiresAt, state: { ...state, leaseExpiresAt } } };
 }
 
@@ -174,12 +174,12 @@ export function decideRenew(
   if (!holds(record, request)) return { result: { status: "lost" } };
   if (record.state.status === "completed") return { result: { status: "finalized" } };
   if (record.state.leaseExpiresAt <= nowMs) return { result: { status: "lost" } };
-  const leaseExpiresAt = nowMs + request.leaseMs;
+  const leaseExpiresAt = after(nowMs, request.leaseMs);
   return {
     result: { status: "renewed", leaseRemainingMs: request.leaseMs },
     write: {
       ...record,
-      expiresAt: leaseExpiresAt + request.retentionMs,
+      expiresAt: after(leaseExpiresAt, request.retentionMs),
       state: { ...record.state, leaseExpiresAt },
     },
   };
@@ -199,7 +199,7 @@ export function decideComplete(
   }
   if (!mine) return { result: { status: "lost" } };
   const state: CompletedState = { status: "completed", completedAt: nowMs, outcome: request.outcome };
-  const completed: ExecutionRecord = { ...record, expiresAt: nowMs + request.retentionMs, state };
+  const completed: ExecutionRecord = { ...record, expiresAt: after(nowMs, request.retentionMs), state };
   return {
     result: { status: "committed", ...committed(completed, state, nowMs) },
     write: completed,
@@ -231,7 +231,7 @@ export function decideRelease(
       ...record,
       attempt,
       nonce: "",
-      expiresAt: leaseExpiresAt + as.retentionMs,
+      expiresAt: after(leaseExpiresAt, as.retentionMs),
       state: { status: "running", leaseExpiresAt, retryGranted: as.mode === "retry" },
     },
   };
@@ -280,6 +280,11 @@ export function recordCorrupt(what: string, options?: ErrorOptions): EvenkeelErr
     `The stored record can't be read: ${what}. Nothing ran, and the record was left as it is.`,
     options,
   );
+}
+
+/** The longest durations would leave the numbers that engines keep exactly: such a moment never comes. */
+function after(momentMs: number, durationMs: number): number {
+  return Math.min(momentMs + durationMs, Number.MAX_SAFE_INTEGER);
 }
 
 function present(record: ExecutionRecord | undefined, nowMs: number): ExecutionRecord | undefined {

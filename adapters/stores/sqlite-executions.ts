@@ -11,7 +11,7 @@ import {
   recordCorrupt,
   viewOf,
 } from "../../src/execution-record.ts";
-import type { ClaimRequest, ExecutionStore, ExecutionView, StepRecord } from "../../src/store.ts";
+import type { ClaimRequest, ExecutionStore, ExecutionView, StepRecord, StoredOutcome } from "../../src/store.ts";
 import { asStoreError, type PreparedConnection, type SqliteConnection } from "./sqlite-connection.ts";
 import { isInTransaction, isSqliteHandle, withBoundedWait } from "./sqlite-handle.ts";
 import { bindable, COLUMNS, recordOf, rowOf, stepOf } from "./sqlite-rows.ts";
@@ -31,6 +31,9 @@ export interface SqliteExecutionsOptions {
 export function sqliteExecutions({ connection, tables, clock, storeKeys }: SqliteExecutionsOptions): ExecutionStore {
   const sql = statements(tables);
   const watchers = new Map<string, Set<() => void>>();
+
+  /** Whole milliseconds, whatever the clock gives: the columns hold nothing else. */
+  const now = (): number => Math.floor(clock.now());
 
   function load(on: PreparedConnection, id: string): ExecutionRecord | undefined {
     const row = on.statement(sql.load).get(id);
@@ -56,7 +59,7 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
   }
 
   function purge(on: PreparedConnection, limit: number): number {
-    const expired = on.statement(sql.expired).all(clock.now(), limit) as { id: string }[];
+    const expired = on.statement(sql.expired).all(now(), limit) as { id: string }[];
     for (const { id } of expired) {
       on.statement(sql.forgetSteps).run(id);
       on.statement(sql.remove).run(id);
@@ -71,7 +74,7 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
   ): ReturnType<typeof decideClaim> {
     const { key, ...keyless } = request;
     return decideClaim(load(on, request.id), storeKeys ? request : keyless, {
-      nowMs: clock.now(),
+      nowMs: now(),
       nextToken: takeToken,
       steps: () => loadSteps(on, request.id),
     });
@@ -104,13 +107,15 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
 
     renew(request, call) {
       return connection.write(call, (on) => {
-        return carryOut(on, request.id, decideRenew(load(on, request.id), request, clock.now()));
+        return carryOut(on, request.id, decideRenew(load(on, request.id), request, now()));
       });
     },
 
     async complete(request, call) {
+      // The batch comes later: what the caller does to the bytes until then must not get into the ledger.
+      const own = { ...request, outcome: copyOf(request.outcome) };
       const result = await connection.write(call, (on) => {
-        return carryOut(on, request.id, decideComplete(load(on, request.id), request, clock.now()));
+        return carryOut(on, request.id, decideComplete(load(on, request.id), own, now()));
       });
       wake(request.id);
       return result;
@@ -129,7 +134,7 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
       }
       try {
         return withBoundedWait(on.handle, Number.POSITIVE_INFINITY, () => {
-          return carryOut(on, request.id, decideComplete(load(on, request.id), request, clock.now()));
+          return carryOut(on, request.id, decideComplete(load(on, request.id), request, now()));
         });
       } catch (error) {
         throw asStoreError(error);
@@ -138,16 +143,17 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
 
     async release(request, call) {
       const result = await connection.write(call, (on) => {
-        return carryOut(on, request.id, decideRelease(load(on, request.id), request, clock.now()));
+        return carryOut(on, request.id, decideRelease(load(on, request.id), request, now()));
       });
       wake(request.id);
       return result;
     },
 
     recordStep(request, call) {
-      const { position, name, outcome } = request.step;
+      const { position, name } = request.step;
+      const outcome = copyOf(request.step.outcome);
       return connection.write(call, (on) => {
-        const status = decideStep(load(on, request.id), request, clock.now());
+        const status = decideStep(load(on, request.id), request, now());
         if (status === "recorded") {
           on.statement(sql.saveStep).run(request.id, position, name, outcome.kind, bindable(outcome.bytes));
         }
@@ -156,12 +162,12 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
     },
 
     get(id, call) {
-      return connection.read(call, (on) => viewOf(load(on, id), clock.now()));
+      return connection.read(call, (on) => viewOf(load(on, id), now()));
     },
 
     list({ operation = null, status = null, limit, after = "" }, call) {
       return connection.read(call, (on) => {
-        const nowMs = clock.now();
+        const nowMs = now();
         const stored = status === "abandoned" ? "running" : status;
         const found: ExecutionView[] = [];
         for (let from = after; found.length < limit; ) {
@@ -191,6 +197,10 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
       };
     },
   };
+}
+
+function copyOf({ kind, bytes }: StoredOutcome): StoredOutcome {
+  return { kind, bytes: new Uint8Array(bytes) };
 }
 
 /** One broken row must not hide all others: `get` says of it that it is corrupt. */

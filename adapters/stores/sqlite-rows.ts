@@ -105,6 +105,8 @@ const KINDS: readonly unknown[] = ["value", "error", "tombstone"] satisfies Outc
 function outcomeOf(columns: Record<string, unknown>): StoredOutcome {
   const { outcome_kind: kind, outcome: bytes } = columns;
   if (!KINDS.includes(kind)) throw recordCorrupt("its outcome is of an unknown kind");
+  // node:sqlite binds no bytes at all as NULL.
+  if (bytes === null) return { kind: kind as OutcomeKind, bytes: new Uint8Array(0) };
   if (!(bytes instanceof Uint8Array)) throw recordCorrupt("its outcome is not bytes");
   // A plain Uint8Array of its own, whatever the driver gave.
   return { kind: kind as OutcomeKind, bytes: new Uint8Array(bytes) };

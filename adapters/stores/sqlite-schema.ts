@@ -69,7 +69,7 @@ export function migrateSchema(handle: SqliteHandle, tables: SqliteTables): void 
           position INTEGER NOT NULL,
           name TEXT NOT NULL,
           outcome_kind TEXT NOT NULL,
-          outcome BLOB NOT NULL,
+          outcome BLOB,
           PRIMARY KEY (id, position)
         );
       `);

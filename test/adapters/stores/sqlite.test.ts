@@ -4,7 +4,9 @@ import { ManualClock, storeConformance } from "../../../src/testing/index.ts";
 import { drivers, temporaryFolder } from "../../support/sqlite-files.ts";
 
 describe.each(drivers)("sqliteStore on $name", ({ open }) => {
-  storeConformance({ describe, it }, async () => {
+  // Each grant of a claim deletes a few expired records, so purge() can't count them all.
+  const capabilities = { exactTime: true, watch: true, purge: false };
+  const create = async () => {
     const folder = temporaryFolder();
     const clock = new ManualClock(Date.now());
     const handle = open(folder.file("ledger.db"));
@@ -15,5 +17,6 @@ describe.each(drivers)("sqliteStore on $name", ({ open }) => {
       folder.remove();
     };
     return { store, advance: (ms) => clock.advance(ms), dispose };
-  });
+  };
+  storeConformance({ describe, it }, create, capabilities);
 });
