@@ -101,3 +101,8 @@ export class Stopwatch {
 export function afterPendingIo(fire: () => void): void {
   setImmediate(fire);
 }
+
+/** Resolves once everything that is ready now has run: promise chains, I/O callbacks and {@link afterPendingIo}. */
+export function turnOfEventLoop(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

@@ -8,6 +8,9 @@ export interface Codec {
   decode(bytes: Uint8Array): unknown;
 }
 
+/** Thrown by a codec that knows, without writing it, that an outcome is too large to be kept. */
+export class OutcomeTooLarge extends Error {}
+
 /** Deeper values are neither written nor read: walking them would exhaust the stack. */
 const DEEPEST = 500;
 /** A longer chain of causes is cut. */

@@ -72,8 +72,7 @@ export class ClaimedContext implements ExecutionContext {
   #leaseLost: EvenkeelError | undefined;
   #settled = false;
   #completion: Completion = { by: "nobody" };
-  /** Whether the attempt has to be left to a later one with its steps, because this one can't go on by the rules. */
-  interrupted = false;
+  #interrupted = false;
 
   constructor(binding: ContextBinding) {
     this.operation = binding.operation;
@@ -99,13 +98,21 @@ export class ClaimedContext implements ExecutionContext {
     return this.#completion;
   }
 
+  /**
+   * Whether an attempt that threw this was stopped by us and not by its own failure: its record and steps are then left to
+   * a later attempt.
+   */
+  wasInterrupted(error: unknown): boolean {
+    return this.#interrupted || (error !== undefined && error === this.#leaseLost);
+  }
+
   async step<T>(name: string, fn: () => T | Promise<T>): Promise<T> {
     this.#assertUnsettled();
     if (this.#leaseLost !== undefined) throw this.#leaseLost;
     try {
       return await this.#steps.run(name, fn);
     } finally {
-      if (this.#steps.mismatched) this.interrupted = true;
+      if (this.#steps.mismatched) this.#interrupted = true;
     }
   }
 
@@ -170,7 +177,7 @@ export class ClaimedContext implements ExecutionContext {
     try {
       await this.#binding.rememberStep(step);
     } catch (error) {
-      this.interrupted = true;
+      this.#interrupted = true;
       throw error;
     }
   }

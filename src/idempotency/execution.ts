@@ -1,17 +1,17 @@
-import { AsyncLocalStorage } from "node:async_hooks";
 import { Stopwatch } from "../clock.ts";
 import { EvenkeelError, isEvenkeelError } from "../errors.ts";
 import { emitTo } from "../events.ts";
 import { makeNonce } from "../random.ts";
-import type { ClaimResult, CommittedOutcome, LedgerStore } from "../store.ts";
+import type { ClaimResult, CommittedOutcome, StoredOutcome } from "../store.ts";
 import { Attempt, asBefore } from "./attempt.ts";
 import type { Execution, ExecutionCall, IdempotentResult } from "./execution-call.ts";
-import type { ExecutionContext } from "./execution-context.ts";
-import { derivedKey, keyHashOf, recordId } from "./key.ts";
-import { outcomeCodec } from "./outcome.ts";
+import { keyHashOf, recordId } from "./key.ts";
+import { enter, isInside } from "./nesting.ts";
+import { outcomeCodec, type Settled } from "./outcome.ts";
 import { OutcomeCache } from "./outcome-cache.ts";
 import type { ExecutionSettings } from "./settings.ts";
 import { storeOperation } from "./store-operation.ts";
+import { unprotectedContext } from "./unprotected-context.ts";
 import { type CompletedView, type WaitResult, waitForSettlement } from "./waiting.ts";
 
 /** An answer that is none of the known ones is asked again this often. */
@@ -28,16 +28,6 @@ type Admission<O> =
   | { readonly kind: "claimed"; readonly attempt: Attempt<O> }
   | { readonly kind: "unprotected"; readonly error: unknown }
   | { readonly kind: "settled"; readonly committed: CommittedOutcome; readonly from: "store" | "cache" | "waiting" };
-
-/** The records that are being executed around the present code, innermost first. */
-interface Frame {
-  readonly store: LedgerStore;
-  readonly id: string;
-  readonly outer: Frame | undefined;
-  active: boolean;
-}
-
-const frames = new AsyncLocalStorage<Frame>();
 
 export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
   const { store, clock, random, storeTimeoutMs } = settings;
@@ -58,10 +48,7 @@ export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
       enter: (work) => enter(store, id, work),
       remember: (committed) => cache.put(id, { fingerprint: call.fingerprint, committed }),
     };
-    const admitted = await admit(execution).catch((error: unknown) => {
-      if (isEvenkeelError(error)) tellRejection(execution, error);
-      throw error;
-    });
+    const admitted = await admit(execution).catch((error: unknown) => refused(execution, error));
     switch (admitted.kind) {
       case "claimed":
         return admitted.attempt.run();
@@ -70,6 +57,11 @@ export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
       case "settled":
         return replay(execution, admitted.committed, admitted.from);
     }
+  }
+
+  function refused(execution: Execution<O>, error: unknown): never {
+    if (isEvenkeelError(error)) tellRejection(execution, error);
+    throw error;
   }
 
   /** From the question to the right to run, or to the outcome that stands. Nothing of the user's runs in here. */
@@ -99,16 +91,16 @@ export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
       switch (claim.status) {
         case "acquired": {
           const attempt = new Attempt(execution, claim, sentAt);
-          if (call.signal?.aborted) {
-            await attempt
-              .giveBack()
-              .catch((error) => execution.tell({ type: "store_error", error, ranUnprotected: false }));
-            throw call.signal.reason;
+          oddAnswers += 1;
+          const isTooLate = !attempt.held && oddAnswers === MOST_ODD_ANSWERS;
+          if (call.signal?.aborted || isTooLate) {
+            await giveBack(execution, attempt);
+            call.signal?.throwIfAborted();
+            break;
           }
           if (attempt.held) return { kind: "claimed", attempt };
           // The answer took longer than the lease: ask again under the same nonce before anything runs.
           attempt.discard();
-          oddAnswers += 1;
           break;
         }
         case "completed":
@@ -130,6 +122,15 @@ export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
       }
     }
     throw inProgress(settings.leaseMs);
+  }
+
+  /** A claim under which nothing ran is undone; if that fails, its lease runs out. */
+  async function giveBack({ tell }: Execution<O>, attempt: Attempt<O>): Promise<void> {
+    try {
+      await attempt.giveBack();
+    } catch (error) {
+      tell({ type: "store_error", error, ranUnprotected: false });
+    }
   }
 
   function sendClaim({ call, id, nonce }: Execution<O>): Promise<ClaimResult> {
@@ -200,14 +201,22 @@ export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
   }
 
   function replay(
-    { id, tell }: Execution<O>,
+    execution: Execution<O>,
     { outcome, attempt, completedAt }: CommittedOutcome,
     from: "store" | "cache" | "waiting",
   ): IdempotentResult<O> {
-    const settled = codec.decode(id, outcome);
-    tell({ type: "replayed", from });
+    const settled = decode(execution, outcome);
+    execution.tell({ type: "replayed", from });
     if (!settled.ok) throw settled.error;
     return { value: settled.value as O, replayed: true, attempt, completedAt };
+  }
+
+  function decode(execution: Execution<O>, outcome: StoredOutcome): Settled {
+    try {
+      return codec.decode(execution.id, outcome);
+    } catch (error) {
+      return refused(execution, error);
+    }
   }
 
   async function runUnprotected({ call, id, tell }: Execution<O>, error: unknown): Promise<IdempotentResult<O>> {
@@ -217,42 +226,6 @@ export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
   }
 
   return { execute };
-}
-
-async function enter<T>(store: LedgerStore, id: string, work: () => T | Promise<T>): Promise<T> {
-  const frame: Frame = { store, id, outer: frames.getStore(), active: true };
-  try {
-    return await frames.run(frame, work);
-  } finally {
-    // What the function left running may ask for the record again: it is no longer inside.
-    frame.active = false;
-  }
-}
-
-function isInside(store: LedgerStore, id: string): boolean {
-  for (let frame = frames.getStore(); frame !== undefined; frame = frame.outer) {
-    if (frame.active && frame.store === store && frame.id === id) return true;
-  }
-  return false;
-}
-
-/** The context of a run without a claim: nothing is remembered, and it says so where that would matter. */
-function unprotectedContext<O>(call: ExecutionCall<O>, id: string): ExecutionContext {
-  const { operation, scope, key } = call;
-  const signal = call.signal ?? new AbortController().signal;
-  return {
-    operation,
-    scope,
-    key,
-    attempt: 1,
-    fencingToken: 0,
-    signal,
-    step: async (_name, fn) => fn(),
-    deriveKey: (label) => derivedKey(id, label),
-    async complete() {
-      throw new EvenkeelError("STORE_UNAVAILABLE", "ctx.complete: this execution runs without the store.");
-    },
-  };
 }
 
 function tellRejection(execution: Execution<unknown>, error: EvenkeelError): void {

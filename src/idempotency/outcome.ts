@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { EvenkeelError, isEvenkeelError } from "../errors.ts";
 import { recordCorrupt } from "../execution-record.ts";
 import type { OutcomeKind, StoredOutcome } from "../store.ts";
-import { type Codec, taggedJson } from "./codec.ts";
+import { type Codec, OutcomeTooLarge, taggedJson } from "./codec.ts";
 
 /**
  * What is stored of an outcome: a version byte, a seal of 16 bytes, and what the codec wrote. The seal is a truncated
@@ -59,8 +59,8 @@ export function outcomeCodec(codec: Codec, maxBytes: number): OutcomeCodec {
       if (bytes.length > maxBytes) return buried("too_large");
       // Read back before it is committed: what can't be replayed must not look as if it could.
       return { outcome: { kind, bytes: seal(id, kind, bytes) }, replay: read(bytes) };
-    } catch {
-      return buried("not_encodable");
+    } catch (error) {
+      return buried(error instanceof OutcomeTooLarge ? "too_large" : "not_encodable");
     }
   }
 

@@ -77,7 +77,7 @@ export class Settlement<O> {
     const { completion } = context;
     // The outcome is durable: what came after it concerns this caller alone.
     if (completion.by === "call") throw error;
-    const disposition = context.interrupted ? "interrupt" : this.#dispositionOf(error);
+    const disposition = context.wasInterrupted(error) ? "interrupt" : this.#dispositionOf(error);
     if (disposition === "leave") throw error;
     let result: CompleteResult | ReleaseResult;
     try {

@@ -1,0 +1,19 @@
+export { CallLog } from "./call-log.ts";
+export type {
+  Fault,
+  FaultPlan,
+  FaultRates,
+  FaultyCall,
+  PlannedFault,
+  StoreOperationName,
+} from "./fault-plan.ts";
+export { faultyStore } from "./faulty-store.ts";
+export { ManualClock } from "./manual-clock.ts";
+export { Partition, type PartitionState } from "./partition.ts";
+export { seededRandom } from "./seeded-random.ts";
+export {
+  type ConformanceRunner,
+  type ConformanceSubject,
+  type StoreCapabilities,
+  storeConformance,
+} from "./store-conformance.ts";
