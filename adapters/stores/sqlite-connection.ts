@@ -21,6 +21,9 @@ const LONGEST_BATCH_MS = 10;
 const SHORTEST_BUSY_RETRY_MS = 1;
 const LONGEST_BUSY_RETRY_MS = 12;
 
+/** An opening that finds the database locked for longer than this fails; the next call opens again. */
+const LONGEST_OPENING_MS = 30_000;
+
 /** Work inside a transaction. It may be done again from the start, so it keeps nothing outside of the database. */
 type Work<T> = (connection: PreparedConnection) => T;
 
@@ -186,6 +189,8 @@ export class SqliteConnection {
 
   /** Does `work` once no transaction is open on the handle and no other connection holds the lock. */
   async #untilFree(handle: SqliteHandle, work: () => void): Promise<void> {
+    const { clock } = this.#options;
+    const deadline = clock.monotonic() + LONGEST_OPENING_MS;
     for (;;) {
       this.#assertOpen();
       try {
@@ -193,7 +198,8 @@ export class SqliteConnection {
       } catch (error) {
         if (!isBusy(error)) throw error;
       }
-      await this.#options.clock.sleep(this.#busyRetryMs());
+      if (clock.monotonic() >= deadline) throw lockedError();
+      await clock.sleep(this.#busyRetryMs());
     }
   }
 
@@ -235,7 +241,7 @@ export class SqliteConnection {
     const now = this.#options.clock.monotonic();
     const late = this.#queue.filter((job) => job.deadline <= now);
     this.#queue = this.#queue.filter((job) => job.deadline > now);
-    for (const job of late) job.reject(new EvenkeelError("STORE_UNAVAILABLE", "The database was locked all the time."));
+    for (const job of late) job.reject(lockedError());
     if (this.#queue.length === 0) return;
     const { handle } = this.#connection;
     try {
@@ -302,6 +308,10 @@ function fileOf(handle: SqliteHandle): string {
 export function asStoreError(cause: unknown): EvenkeelError {
   if (isEvenkeelError(cause)) return cause;
   return misconfiguration(cause) ?? new EvenkeelError("STORE_UNAVAILABLE", "The SQLite database failed.", { cause });
+}
+
+function lockedError(): EvenkeelError {
+  return new EvenkeelError("STORE_UNAVAILABLE", "The SQLite database was locked all the time.");
 }
 
 function closedError(): EvenkeelError {

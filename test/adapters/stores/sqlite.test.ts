@@ -16,7 +16,7 @@ describe.each(drivers)("sqliteStore on $name", ({ open }) => {
       handle.close();
       folder.remove();
     };
-    return { store, advance: (ms) => clock.advance(ms), dispose };
+    return { store, advance: (ms: number) => clock.advance(ms), dispose };
   };
   storeConformance({ describe, it }, create, capabilities);
 });
