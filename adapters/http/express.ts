@@ -1,0 +1,103 @@
+import type { Request, RequestHandler } from "express";
+import {
+  createHttpPolicy,
+  type ExecutionContext,
+  type HttpBody,
+  type HttpOptions,
+  serveNode,
+  type UploadedFile,
+} from "../../src/idempotency/http.ts";
+
+export type {
+  CompletedResponse,
+  ExecutionContext,
+  HeaderPair,
+  HttpOptions,
+  HttpProblem,
+  HttpProblemCode,
+  RecordDecision,
+  RecordedResponse,
+} from "../../src/idempotency/http.ts";
+
+declare global {
+  namespace Express {
+    interface Request {
+      /** The execution that this request runs under; undefined for a request that passed through without a key. */
+      idempotency?: ExecutionContext;
+    }
+  }
+}
+
+/**
+ * Express middleware that stands after authentication: who may do something is decided before every replay, and `scope`
+ * says whose key it is. A request with an idempotency key runs its handler once; retries get the same answer, marked
+ * `Idempotent-Replayed: true`. For Express 4 and 5, on an application, a router or a route, before or after body parsers.
+ *
+ * The handler finds its {@link ExecutionContext} as `req.idempotency`: `deriveKey()` for downstream APIs, `step()`,
+ * `signal`, and `complete({ status, headers, body }, tx)` to commit the response with its effect.
+ *
+ * Answers of the layer itself are problem documents (RFC 9457); errors of the handler go to Express unchanged and free the
+ * key. Where Express has hidden an error in an error handler, the status of the answer decides what is kept.
+ *
+ * @throws EvenkeelError `INVALID_OPTIONS`, at once.
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { idempotency } from "evenkeel/express";
+ * import { sqliteStore } from "evenkeel/sqlite";
+ *
+ * const app = express();
+ * app.use(authenticate, idempotency({ store: sqliteStore("ledger.db"), scope: (req) => req.user.id }));
+ * app.post("/payments", express.json(), async (req, res) => {
+ *   const key = req.idempotency?.deriveKey("charge");
+ *   res.status(201).json(await bank.charge(req.body.amount, { key }));
+ * });
+ * ```
+ */
+export function idempotency(options: HttpOptions<Request>): RequestHandler {
+  const policy = createHttpPolicy<Request>("idempotency", options);
+  return (req, res, next) => {
+    serveNode(policy, {
+      request: req,
+      req,
+      res,
+      url: req.originalUrl,
+      parsedBody: () => parsedBody(req),
+      pass: () => next(),
+      run(context) {
+        req.idempotency = context;
+        next();
+      },
+      fail: (error) => next(error),
+    });
+  };
+}
+
+/** What parsers leave on a request: `rawBody` by the custom of their `verify` option, `file` and `files` by that of multer. */
+interface ParsedRequest {
+  readonly body?: unknown;
+  readonly rawBody?: unknown;
+  readonly file?: ParsedFile;
+  readonly files?: readonly ParsedFile[] | Readonly<Record<string, readonly ParsedFile[]>>;
+}
+
+interface ParsedFile {
+  readonly fieldname?: string;
+  readonly originalname?: string;
+  readonly mimetype?: string;
+  readonly size?: number;
+  readonly buffer?: Uint8Array;
+}
+
+function parsedBody(req: Request): HttpBody {
+  const { body, rawBody, file, files } = req as ParsedRequest;
+  if (rawBody instanceof Uint8Array) return { kind: "bytes", bytes: rawBody };
+  const lists = files === undefined || Array.isArray(files) ? files : Object.values(files).flat();
+  const uploaded = [...(file === undefined ? [] : [file]), ...((lists as readonly ParsedFile[] | undefined) ?? [])];
+  return { kind: "parsed", value: body, files: uploaded.map(uploadedFile) };
+}
+
+function uploadedFile(file: ParsedFile): UploadedFile {
+  const { fieldname = "", originalname = "", mimetype = "", size = 0, buffer } = file;
+  return { field: fieldname, name: originalname, mediaType: mimetype, size, bytes: buffer };
+}

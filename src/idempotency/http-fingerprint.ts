@@ -1,0 +1,95 @@
+import { createHash } from "node:crypto";
+import { parseFaithfully } from "./faithful-json.ts";
+import { fingerprintOf } from "./fingerprint.ts";
+
+/**
+ * The body of a request as the layer finds it: the bytes, or what a parser that ran before has made of them. `files` are
+ * those of a multipart parser.
+ */
+export type HttpBody =
+  | { readonly kind: "bytes"; readonly bytes: Uint8Array }
+  | { readonly kind: "parsed"; readonly value: unknown; readonly files?: readonly UploadedFile[] };
+
+/** One file of a multipart body. */
+export interface UploadedFile {
+  readonly field: string;
+  readonly name: string;
+  readonly mediaType: string;
+  readonly size: number;
+  readonly bytes: Uint8Array | undefined;
+}
+
+/** What of a request has to be equal in a retry. */
+export interface HttpPayload {
+  readonly method: string;
+  /** Path and query as the client sent them. */
+  readonly url: string;
+  readonly contentType: string | undefined;
+  readonly body: HttpBody;
+}
+
+/**
+ * The fingerprint of a request: method, path, query, media type and the whole body; never a header about who asks.
+ * JSON bodies that differ only in white space and the order of keys are equal, unless their value would hide a difference
+ * (a key that comes twice, a number beyond 2^53): those are compared as bytes.
+ * @throws EvenkeelError `INVALID_FINGERPRINT` for a parsed body without a canonical form.
+ */
+export function fingerprintOfRequest({ method, url, contentType, body }: HttpPayload): string {
+  const { path, query } = splitUrl(url);
+  const mediaType = mediaTypeOf(contentType);
+  return fingerprintOf(["http", method, path, query, mediaType.type, mediaType.charset, canonical(body, mediaType)]);
+}
+
+/** The fingerprint of a request whose payload the user has named: it stays bound to its method and path. */
+export function fingerprintOfChosen(method: string, url: string, chosen: unknown): string {
+  return fingerprintOf(["http", method, splitUrl(url).path, "chosen", chosen]);
+}
+
+/** The path and the query of a request target, the latter with its question mark or empty. */
+export function splitUrl(url: string): { path: string; query: string } {
+  const at = url.indexOf("?");
+  return at < 0 ? { path: url, query: "" } : { path: url.slice(0, at), query: url.slice(at) };
+}
+
+function canonical(body: HttpBody, mediaType: MediaType): unknown {
+  if (body.kind === "parsed" && !isText(body.value)) {
+    return ["parsed", body.value, (body.files ?? []).map(canonicalFile)];
+  }
+  const bytes = body.kind === "bytes" ? body.bytes : bytesOf(body.value as string | Uint8Array);
+  const faithful = mediaType.json ? parseFaithfully(bytes) : undefined;
+  return faithful === undefined ? ["bytes", digestOf(bytes)] : ["json", faithful.value];
+}
+
+function canonicalFile({ field, name, mediaType, size, bytes }: UploadedFile): unknown {
+  return [field, name, mediaType, size, bytes === undefined ? undefined : digestOf(bytes)];
+}
+
+function isText(value: unknown): value is string | Uint8Array {
+  return typeof value === "string" || value instanceof Uint8Array;
+}
+
+function bytesOf(value: string | Uint8Array): Uint8Array {
+  return typeof value === "string" ? Buffer.from(value) : value;
+}
+
+/** Bodies are hashed before they become part of the canonical text, which would take several times their size. */
+function digestOf(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+interface MediaType {
+  readonly type: string;
+  readonly charset: string;
+  /** Whether the body is JSON in UTF-8, the only charset that JSON has (RFC 8259, section 8.1). */
+  readonly json: boolean;
+}
+
+function mediaTypeOf(contentType: string | undefined): MediaType {
+  const [type = "", ...parameters] = (contentType ?? "").split(";").map((part) => part.trim().toLowerCase());
+  const named = parameters.find((parameter) => parameter.startsWith("charset="))?.slice("charset=".length) ?? "";
+  const charset = named.replace(/^"|"$/g, "");
+  const isJson = type === "application/json" || type.endsWith("+json");
+  if (!isJson) return { type, charset, json: false };
+  const json = charset === "" || charset === "utf-8" || charset === "utf8";
+  return { type, charset: json ? "utf-8" : charset, json };
+}

@@ -1,0 +1,25 @@
+/**
+ * The one policy of all HTTP shims. A shim translates between its framework and this file, and decides nothing.
+ *
+ * - `createHttpPolicy` binds the rules to options: which requests are the layer's business, who runs, what is kept, what a
+ *   retry gets.
+ * - `serveNode` carries them out on a `node:http` request and response.
+ */
+export type { ExecutionContext } from "./execution-context.ts";
+export type { HttpBody, UploadedFile } from "./http-fingerprint.ts";
+export type { HeaderPair } from "./http-headers.ts";
+export type { HttpOptions, RecordDecision, RecordedResponse } from "./http-options.ts";
+export {
+  type Admission,
+  type CapturedResponse,
+  createHttpPolicy,
+  type HandlerRun,
+  type HttpExchange,
+  type HttpPolicy,
+  type HttpVerdict,
+  RequestTooLarge,
+} from "./http-policy.ts";
+export type { HttpProblem, HttpProblemCode } from "./http-problem.ts";
+export type { CompletedResponse } from "./http-response.ts";
+export { type NodeExchange, serveNode } from "./node-exchange.ts";
+export type { OutgoingResponse } from "./outgoing-response.ts";

@@ -1,0 +1,135 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Timer } from "../clock.ts";
+import type { ExecutionContext } from "./execution-context.ts";
+import type { HttpBody } from "./http-fingerprint.ts";
+import { isBodiless } from "./http-headers.ts";
+import type { HandlerRun, HttpPolicy, HttpVerdict } from "./http-policy.ts";
+import { dropUnread, nodeBody } from "./node-body.ts";
+import { NodeCapture } from "./node-capture.ts";
+import type { OutgoingResponse } from "./outgoing-response.ts";
+
+/** What a shim over `node:http` tells of its framework. */
+export interface NodeExchange<Request> {
+  /** What `scope`, `operation` and `onProblem` are given. */
+  readonly request: Request;
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  /** Path and query as the client sent them, mounts and prefixes included. */
+  readonly url: string;
+  /** What parsers that ran before have made of the body. */
+  parsedBody(): HttpBody;
+  /** Lets the request through as if the layer weren't there. */
+  pass(): void;
+  /** Runs the handler under a claim. */
+  run(context: ExecutionContext): void;
+  /** Gives an error of the user's own code to the framework. */
+  fail(error: unknown): void;
+}
+
+/** Serves one request under a policy. */
+export function serveNode<Request>(policy: HttpPolicy<Request>, node: NodeExchange<Request>): void {
+  const { req, res, request } = node;
+  const admission = policy.admit({ request, method: methodOf(req), rawHeaders: req.rawHeaders });
+  switch (admission.kind) {
+    case "pass":
+      return node.pass();
+    case "refused":
+      return send(res, admission.response);
+    case "keyed":
+      serveKeyed(policy, node, admission.key).catch(node.fail);
+  }
+}
+
+async function serveKeyed<Request>(policy: HttpPolicy<Request>, node: NodeExchange<Request>, key: string) {
+  const { settings } = policy;
+  const { req, res, request, url } = node;
+  const left = new AbortController();
+  const abandoned = new AbortController();
+  let capture: NodeCapture | undefined;
+  let abandonTimer: Timer | undefined;
+
+  function onClose(): void {
+    if (capture === undefined) return left.abort();
+    if (capture.ended) return;
+    capture.clientLeft();
+    const { clock } = settings.execution;
+    abandonTimer = clock.setTimer(settings.abandonAfterMs, onAbandoned, { ref: false });
+  }
+
+  function onAbandoned(): void {
+    if (!capture?.cutOff()) abandoned.abort();
+  }
+
+  async function answer({ context, onUnkept }: HandlerRun) {
+    capture = new NodeCapture(res, { maxBodyBytes: settings.maxBodyBytes, onUnkept });
+    node.run(context);
+    const captured = await capture.answer;
+    abandonTimer?.clear();
+    return captured;
+  }
+
+  // Nobody is there to take an answer, and nothing has run: the retry is the first request.
+  if (res.destroyed) return;
+  res.once("close", onClose);
+  res.once("finish", () => dropUnread(req));
+  const verdict = await policy.handle(
+    {
+      request,
+      method: methodOf(req),
+      url,
+      rawHeaders: req.rawHeaders,
+      left: left.signal,
+      abandoned: abandoned.signal,
+      readBody: (maxBytes) => nodeBody(req, maxBytes, node.parsedBody),
+      answer,
+    },
+    key,
+  );
+  abandonTimer?.clear();
+  res.off("close", onClose);
+  carryOut(verdict, node, capture);
+}
+
+function carryOut(
+  verdict: HttpVerdict,
+  node: Pick<NodeExchange<unknown>, "res" | "fail">,
+  capture: NodeCapture | undefined,
+): void {
+  const { res } = node;
+  // What has begun to go out can't be taken back.
+  if (verdict.kind === "own" || capture?.discard() === false) return capture?.release();
+  switch (verdict.kind) {
+    case "silence":
+      return;
+    case "error":
+      return node.fail(verdict.error);
+    case "send":
+      return send(res, verdict.response, capture);
+  }
+}
+
+/** Sends an answer of the layer, or a replay. What an outer layer has set for itself stays. */
+function send(res: ServerResponse, { status, headers, outer, body }: OutgoingResponse, capture?: NodeCapture): void {
+  if (res.headersSent || res.destroyed) return;
+  const lines = new Map<string, { name: string; values: string[] }>();
+  for (const [name, value] of headers) {
+    const lower = name.toLowerCase();
+    const known = lines.get(lower);
+    if (known !== undefined) known.values.push(value);
+    else lines.set(lower, { name, values: [value] });
+  }
+  res.statusCode = status;
+  for (const [lower, { name, values }] of lines) {
+    if (lower === "set-cookie") res.appendHeader(name, values);
+    else if (!outer.includes(lower) || !res.hasHeader(name)) {
+      res.setHeader(name, values.length === 1 ? (values[0] ?? "") : values);
+    }
+  }
+  if (!isBodiless(status) && res.req?.method !== "HEAD") res.setHeader("Content-Length", body.length);
+  if (capture === undefined) res.end(body);
+  else capture.end(body);
+}
+
+function methodOf(req: IncomingMessage): string {
+  return req.method ?? "GET";
+}

@@ -1,0 +1,60 @@
+import type { ServerResponse } from "node:http";
+import type { HeaderPair } from "./http-headers.ts";
+import type { CapturedResponse } from "./http-policy.ts";
+
+/** A response less its body. */
+export type ResponseHead = Omit<CapturedResponse, "body">;
+
+/** The lines of each header by its lower-case name. */
+export type HeaderLines = ReadonlyMap<string, readonly string[]>;
+
+/** The headers that are set now. */
+export function headerLines(res: ServerResponse): HeaderLines {
+  return new Map(res.getHeaderNames().map((name) => [name, linesOf(res.getHeader(name))]));
+}
+
+/** Puts the headers of an earlier moment back, as if there had been none since. */
+export function restoreHeaders(res: ServerResponse, before: HeaderLines): void {
+  for (const name of res.getHeaderNames()) res.removeHeader(name);
+  for (const [name, lines] of before) res.setHeader(name, lines.length === 1 ? (lines[0] ?? "") : lines);
+  res.statusMessage = "";
+}
+
+/** The status and headers that are set now, and which of the latter an outer layer had set before. */
+export function readHead(res: ServerResponse, before: HeaderLines): ResponseHead {
+  const headers: HeaderPair[] = [];
+  const outer: string[] = [];
+  for (const name of rawHeaderNames(res)) {
+    const lower = name.toLowerCase();
+    const earlier = before.get(lower);
+    let lines = linesOf(res.getHeader(name));
+    // Cookies are lines for themselves: those of an outer layer are set by it again.
+    if (lower === "set-cookie") lines = lines.filter((line) => !earlier?.includes(line));
+    else if (earlier?.join("\n") === lines.join("\n")) outer.push(lower);
+    for (const line of lines) headers.push([name, line]);
+  }
+  return { status: res.statusCode, headers, outer };
+}
+
+/** `writeHead`'s headers: an object, a flat list, or a list of pairs. They replace what was set, lists line by line. */
+export function applyHeaders(res: ServerResponse, given: unknown): void {
+  if (typeof given !== "object" || given === null) return;
+  if (!Array.isArray(given)) {
+    for (const [name, value] of Object.entries(given)) res.setHeader(name, value as string);
+    return;
+  }
+  const flat: unknown[] = Array.isArray(given[0]) ? given.flat() : given;
+  for (let at = 0; at < flat.length; at += 2) res.removeHeader(String(flat[at]));
+  for (let at = 0; at + 1 < flat.length; at += 2) res.appendHeader(String(flat[at]), flat[at + 1] as string);
+}
+
+/** The names as they were written; only lower case where the response doesn't remember. */
+function rawHeaderNames(res: ServerResponse): string[] {
+  const { getRawHeaderNames } = res as { getRawHeaderNames?: () => string[] };
+  return getRawHeaderNames === undefined ? res.getHeaderNames() : getRawHeaderNames.call(res);
+}
+
+function linesOf(value: number | string | readonly string[] | undefined): string[] {
+  if (value === undefined) return [];
+  return Array.isArray(value) ? value.map(String) : [String(value)];
+}
