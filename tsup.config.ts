@@ -14,6 +14,8 @@ export default defineConfig({
   platform: "node",
   // Shared chunks, so that a class exists once however many subpaths are loaded.
   splitting: true,
+  // node:sqlite has no other name, and other runtimes know their own modules from packages by the prefix.
+  removeNodeProtocol: false,
   sourcemap: true,
   clean: true,
   // tsup sets baseUrl for its declaration build, which TypeScript 6 deprecates.

@@ -15,6 +15,7 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
+    globalSetup: "test/support/build-once.ts",
     // Tests start processes that share two cores with them.
     testTimeout: 60_000,
     hookTimeout: 60_000,

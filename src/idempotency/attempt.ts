@@ -139,7 +139,9 @@ export class Attempt<O> {
 
   #abandoned(leaseExpiredAt: number): AbandonedExecution {
     const { call, codec, id } = this.#execution;
-    const steps = this.#claim.steps.map(({ name, outcome }) => {
+    // Stores keep parallel steps as they finished; their order is that in which they were started.
+    const inOrder = [...this.#claim.steps].sort((a, b) => a.position - b.position);
+    const steps = inOrder.map(({ name, outcome }) => {
       const settled = outcome.kind === "value" ? codec.decode(id, outcome) : undefined;
       return { name, value: settled?.ok ? settled.value : undefined };
     });

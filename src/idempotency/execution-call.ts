@@ -1,3 +1,4 @@
+import type { Stopwatch } from "../clock.ts";
 import type { ExecutionEvent } from "../events.ts";
 import type { CommittedOutcome } from "../store.ts";
 import type { ExecutionContext } from "./execution-context.ts";
@@ -39,8 +40,8 @@ export interface Execution<O> {
   readonly tell: (event: EventDetails) => void;
   /** Runs `work` as the inside of this execution, where a call for the same record is recognised as nested. */
   readonly enter: <T>(work: () => T | Promise<T>) => Promise<T>;
-  /** Takes note of a completed record, for the cache of this process. */
-  readonly remember: (committed: CommittedOutcome) => void;
+  /** Takes note of a completed record, for the cache of this process. `askedAt` was started before the store was asked. */
+  readonly remember: (committed: CommittedOutcome, askedAt: Stopwatch) => void;
 }
 
 /** An event less what every event of one execution says alike. */

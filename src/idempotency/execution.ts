@@ -32,7 +32,7 @@ type Admission<O> =
 export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
   const { store, clock, random, storeTimeoutMs } = settings;
   const codec = outcomeCodec(settings.codec, settings.maxResultBytes);
-  const cache = new OutcomeCache(clock, settings.cacheEntries);
+  const cache = new OutcomeCache(settings.cacheEntries);
 
   async function execute(call: ExecutionCall<O>): Promise<IdempotentResult<O>> {
     call.signal?.throwIfAborted();
@@ -46,7 +46,7 @@ export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
       codec,
       tell: (event) => emitTo(settings.onEvent, { ...event, at: clock.now(), operation: call.operation, keyHash }),
       enter: (work) => enter(store, id, work),
-      remember: (committed) => cache.put(id, { fingerprint: call.fingerprint, committed }),
+      remember: (committed, since) => cache.put(id, { fingerprint: call.fingerprint, committed, since }),
     };
     const admitted = await admit(execution).catch((error: unknown) => refused(execution, error));
     switch (admitted.kind) {
@@ -104,7 +104,7 @@ export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
           break;
         }
         case "completed":
-          execution.remember(claim);
+          execution.remember(claim, sentAt);
           return { kind: "settled", committed: claim, from: "store" };
         case "mismatch":
           throw mismatch();
@@ -113,7 +113,7 @@ export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
         case "running": {
           if (settings.inFlight === "reject") throw inProgress(claim.leaseRemainingMs);
           const waited = await wait(execution, startedAt);
-          if (waited.kind === "completed") return settledBy(execution, waited.view);
+          if (waited.kind === "completed") return settledBy(execution, waited.view, sentAt);
           turn = waited;
           break;
         }
@@ -193,10 +193,10 @@ export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
     }
   }
 
-  function settledBy(execution: Execution<O>, view: CompletedView): Admission<O> {
+  function settledBy(execution: Execution<O>, view: CompletedView, askedAt: Stopwatch): Admission<O> {
     // Another payload may have got the key after the one that was waited for released it.
     if (!sameFingerprint(view.fingerprint, execution.call.fingerprint)) throw mismatch();
-    execution.remember(view);
+    execution.remember(view, askedAt);
     return { kind: "settled", committed: view, from: "waiting" };
   }
 

@@ -1,10 +1,12 @@
-import { type Clock, Stopwatch } from "../clock.ts";
+import type { Stopwatch } from "../clock.ts";
 import type { CommittedOutcome } from "../store.ts";
 
 /** A completed record as this process last saw it. */
 export interface CachedRecord {
   readonly fingerprint: string | undefined;
   readonly committed: CommittedOutcome;
+  /** Started before the store was asked: what it said was left of the retention counts from then. */
+  readonly since: Stopwatch;
 }
 
 /**
@@ -12,12 +14,10 @@ export interface CachedRecord {
  * else stays true; each until its retention ends, counted from when the store was asked.
  */
 export class OutcomeCache {
-  readonly #clock: Clock;
   readonly #maxEntries: number;
-  readonly #entries = new Map<string, CachedRecord & { readonly since: Stopwatch }>();
+  readonly #entries = new Map<string, CachedRecord>();
 
-  constructor(clock: Clock, maxEntries: number) {
-    this.#clock = clock;
+  constructor(maxEntries: number) {
     this.#maxEntries = maxEntries;
   }
 
@@ -33,7 +33,7 @@ export class OutcomeCache {
   put(id: string, record: CachedRecord): void {
     if (this.#maxEntries === 0) return;
     this.#entries.delete(id);
-    this.#entries.set(id, { ...record, since: new Stopwatch(this.#clock) });
+    this.#entries.set(id, record);
     if (this.#entries.size <= this.#maxEntries) return;
     const [oldest] = this.#entries.keys();
     if (oldest !== undefined) this.#entries.delete(oldest);

@@ -13,8 +13,8 @@ const VERSION = 1;
 const SEAL_BYTES = 16;
 const HEADER_BYTES = 1 + SEAL_BYTES;
 
-/** Longer messages of stored errors are cut. */
-const LONGEST_MESSAGE = 1_024;
+/** Longer messages of stored errors are cut, between two characters. */
+const LONGEST_MESSAGE_BYTES = 1_024;
 /** A longer chain of causes is cut. */
 const MOST_CAUSES = 8;
 
@@ -35,7 +35,7 @@ export type Settled<O = unknown> =
 export interface OutcomeCodec {
   /** A value that can't be encoded, or is larger than the bound, becomes a tombstone. Never throws. */
   encodeValue(id: string, value: unknown): EncodedOutcome;
-  /** Name, message (at most 1,024 characters), code and causes of an error; any other thrown value as it is. */
+  /** Name, message (at most 1,024 bytes of UTF-8), code and causes of an error; any other thrown value as it is. */
   encodeError(id: string, error: unknown): EncodedOutcome;
   /**
    * @throws EvenkeelError `RESULT_NOT_REPLAYABLE` for a tombstone, `RECORD_CORRUPT` for bytes that are not what was stored.
@@ -96,13 +96,18 @@ export function sameOutcome(a: StoredOutcome, b: StoredOutcome): boolean {
 /** An error cut down to what may be kept: no stack, a short message, few causes. */
 function storable(error: unknown, depth: number): unknown {
   if (!(error instanceof Error)) return error;
-  const message = String(error.message).slice(0, LONGEST_MESSAGE);
+  const message = shortened(String(error.message));
   const hasCause =
     "cause" in error && depth < MOST_CAUSES && (error.cause instanceof Error || isEncodable(error.cause));
   const copy = new Error(message, hasCause ? { cause: storable(error.cause, depth + 1) } : undefined);
   copy.name = String(error.name);
   const code = (error as { code?: unknown }).code;
   return code === undefined ? copy : Object.assign(copy, { code });
+}
+
+function shortened(message: string): string {
+  const { read } = new TextEncoder().encodeInto(message, new Uint8Array(LONGEST_MESSAGE_BYTES));
+  return message.slice(0, read);
 }
 
 /** A cause that can't be stored is left out, so that the error itself can be. */

@@ -1,4 +1,4 @@
-import type { Stopwatch } from "../clock.ts";
+import { Stopwatch } from "../clock.ts";
 import { EvenkeelError } from "../errors.ts";
 import type { LeaseLossReason } from "../events.ts";
 import type {
@@ -35,6 +35,8 @@ export class Settlement<O> {
   readonly #attempt: number;
   readonly #lease: Lease;
   readonly #started: Stopwatch;
+  /** When the last commit was sent; before one, when the attempt began. */
+  #commitSent: Stopwatch;
   #leaseLossTold = false;
 
   constructor(execution: Execution<O>, holder: Holder, attempt: number, lease: Lease, started: Stopwatch) {
@@ -43,6 +45,7 @@ export class Settlement<O> {
     this.#attempt = attempt;
     this.#lease = lease;
     this.#started = started;
+    this.#commitSent = started;
   }
 
   /** The function returned. */
@@ -113,6 +116,7 @@ export class Settlement<O> {
   async commit(outcome: StoredOutcome): Promise<CompleteResult> {
     const { settings } = this.#execution;
     const { retentionMs } = settings;
+    this.#commitSent = new Stopwatch(settings.clock);
     return this.ask((bounds) => settings.store.executions.complete({ ...this.#holder, outcome, retentionMs }, bounds));
   }
 
@@ -185,7 +189,7 @@ export class Settlement<O> {
 
   #tellCompleted(committed: CommittedOutcome): void {
     this.tell({ type: "completed", durationMs: this.#started.elapsedMs() });
-    this.#execution.remember(committed);
+    this.#execution.remember(committed, this.#commitSent);
   }
 
   /** This attempt's own outcome as its caller gets it: as a replay would be, where there can be one. */

@@ -1,0 +1,135 @@
+import { type AbandonedExecution, recoverAbandoned } from "evenkeel";
+import { describe, expect, it } from "vitest";
+import { setUp, thrownBy, watch } from "./set-up.ts";
+
+describe("recoverAbandoned", () => {
+  it("stores what the resolver knows, releases what may run again, and leaves the rest", async () => {
+    const { crash, rival, store, clock, inner } = setUp();
+    for (const key of ["known", "retry", "unknown", "throws"]) {
+      await crash(async (ctx) => void (await ctx.step("reserve", () => key)), undefined, { key: () => key });
+    }
+    const asked: AbandonedExecution[] = [];
+    const report = await recoverAbandoned<string>({
+      store,
+      clock,
+      resolver: (record) => {
+        asked.push(record);
+        switch (record.key) {
+          case "known":
+            return { completed: "found at the bank" };
+          case "throws":
+            throw new Error("bank is down");
+          default:
+            return record.key as "retry" | "unknown";
+        }
+      },
+    });
+    expect(report).toEqual({ completed: 1, retried: 1, left: 2 });
+    expect(asked.map(({ key }) => key).sort()).toEqual(["known", "retry", "throws", "unknown"]);
+    for (const { key, steps, attempt, operation } of asked) {
+      expect({ steps, attempt, operation }).toEqual({
+        steps: [{ name: "reserve", value: key }],
+        attempt: 1,
+        operation: "charge",
+      });
+    }
+    const charge = rival((_input: undefined, ctx) => `run as ${ctx.attempt}`, { onAbandoned: "reject" });
+    expect(await charge(undefined, { key: "known" })).toBe("found at the bank");
+    expect(await thrownBy(charge(undefined, { key: "unknown" }))).toMatchObject({ code: "ABANDONED" });
+    expect(await thrownBy(charge(undefined, { key: "throws" }))).toMatchObject({ code: "ABANDONED" });
+    expect(await charge(undefined, { key: "retry" })).toMatch(/^run as [23]$/);
+    expect(await inner.executions.list({ status: "abandoned", limit: 10 }, { timeoutMs: 1 })).toHaveLength(2);
+  });
+
+  it("keeps the steps of what it releases for a retry", async () => {
+    const { crash, rival, store, clock } = setUp();
+    let reserved = 0;
+    await crash((ctx) => ctx.step("reserve", () => void reserved++));
+    await recoverAbandoned({ store, clock, resolver: () => "retry" });
+    await rival((_input: undefined, ctx) => ctx.step("reserve", () => void reserved++))(undefined);
+    expect(reserved).toBe(1);
+  });
+
+  it("asks about each record once, however many sweep at the same time", async () => {
+    const { crash, store, clock, inner } = setUp();
+    for (const key of ["a", "b", "c"]) await crash(() => {}, undefined, { key: () => key });
+    const asked: string[] = [];
+    const sweep = (ledger: typeof store) =>
+      recoverAbandoned<string>({
+        store: ledger,
+        clock,
+        resolver: async ({ key }) => {
+          asked.push(key);
+          await clock.sleep(100);
+          return { completed: key };
+        },
+      });
+    const sweeps = [watch(sweep(store)), watch(sweep({ ...inner })), watch(sweep({ ...inner }))];
+    await clock.advance(10_000);
+    expect(asked.sort()).toEqual(["a", "b", "c"]);
+    const completed = sweeps.reduce((sum, { value }) => sum + (value?.completed ?? 0), 0);
+    expect(completed).toBe(3);
+  });
+
+  it("looks at one operation, at no more than its limit, and leaves what runs or is completed alone", async () => {
+    const { crash, rival, store, clock } = setUp();
+    await rival(() => "done")(undefined, { key: "completed" });
+    await crash(() => {}, undefined, { operation: "refund" });
+    for (const key of ["a", "b", "c"]) await crash(() => {}, undefined, { key: () => key });
+    let asked = 0;
+    const resolver = () => {
+      asked += 1;
+      return "unknown" as const;
+    };
+    expect(await recoverAbandoned({ store, clock, resolver, operation: "refund" })).toMatchObject({ left: 1 });
+    expect(await recoverAbandoned({ store, clock, resolver, limit: 2 })).toMatchObject({ left: 2 });
+    expect(asked).toBe(3);
+  });
+
+  it("sweeps more than a page", async () => {
+    const { store, clock, inner } = setUp();
+    const times = { leaseMs: 1_000, retentionMs: 60_000, onAbandoned: "takeover" as const };
+    for (let index = 0; index < 250; index += 1) {
+      const id = index.toString(16).padStart(64, "0");
+      const request = { id, operation: "charge", scope: "", key: `${index}`, nonce: id, ...times };
+      await inner.executions.claim(request, { timeoutMs: 1 });
+    }
+    await clock.advance(1_000);
+    const report = await recoverAbandoned<string>({ store, clock, resolver: ({ key }) => ({ completed: key }) });
+    expect(report).toEqual({ completed: 250, retried: 0, left: 0 });
+  });
+
+  it("ends with the signal's reason between two records, and keeps what it settled", async () => {
+    const { crash, store, clock, inner } = setUp();
+    for (const key of ["a", "b"]) await crash(() => {}, undefined, { key: () => key });
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const swept = recoverAbandoned<string>({
+      store,
+      clock,
+      signal: controller.signal,
+      resolver: () => {
+        controller.abort(reason);
+        return { completed: "known" };
+      },
+    });
+    expect(await thrownBy(swept)).toBe(reason);
+    expect(await inner.executions.list({ status: "completed", limit: 10 }, { timeoutMs: 1 })).toHaveLength(1);
+  });
+
+  it("is STORE_UNAVAILABLE when the store hangs", async () => {
+    const { store, clock } = setUp({ decide: () => "hangBefore" });
+    const swept = watch(recoverAbandoned({ store, clock, resolver: () => "retry" }));
+    await clock.advance(5_000);
+    expect(swept.error).toMatchObject({ code: "STORE_UNAVAILABLE" });
+  });
+
+  it("refuses wrong options by name", async () => {
+    const { store } = setUp();
+    for (const wrong of [{ limit: 0 }, { leaseMs: -1 }, { resolver: "retry" }, { operation: "" }, { every: 5 }]) {
+      const error = await thrownBy(recoverAbandoned({ store, resolver: () => "retry", ...wrong } as never));
+      expect(error).toMatchObject({ code: "INVALID_OPTIONS" });
+      expect((error as Error).message).toContain(Object.keys(wrong)[0]);
+    }
+  });
+});

@@ -1,0 +1,28 @@
+import { execFileSync } from "node:child_process";
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const INPUTS = ["src", "adapters", "tsup.config.ts", "package.json"];
+
+/**
+ * Vitest's global setup: builds the JavaScript when it is older than its sources, because the tests that start processes of
+ * their own run what was built. Declarations are not built; the package's tests build a whole package for themselves.
+ */
+export default function buildOnce(): void {
+  if (newest(INPUTS) < newest(["dist/index.js"])) return;
+  execFileSync("npm", ["run", "build:js"], { cwd: ROOT, stdio: ["ignore", "ignore", "inherit"] });
+}
+
+/** When the newest file of these paths was written; never, for a path that is not there. */
+function newest(paths: readonly string[]): number {
+  return Math.max(0, ...paths.map((path) => writtenAt(join(ROOT, path))));
+}
+
+function writtenAt(path: string): number {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return 0;
+  if (!stats.isDirectory()) return stats.mtimeMs;
+  return Math.max(0, ...readdirSync(path).map((name) => writtenAt(join(path, name))));
+}
