@@ -1,5 +1,3 @@
-import type { EvenkeelErrorCode } from "./errors.ts";
-
 /** What every event says. */
 interface EventBase {
   /** Epoch milliseconds by the clock of this process. */
@@ -41,8 +39,8 @@ export type ExecutionEvent =
       readonly durationMs: number;
       readonly outcome: "settled" | "timeout" | "aborted";
     })
-  /** The caller was turned away without a run. */
-  | (EventBase & { readonly type: "rejected"; readonly code: EvenkeelErrorCode })
+  /** The caller was turned away without a run; `code` is that of its `EvenkeelError`. */
+  | (EventBase & { readonly type: "rejected"; readonly code: string })
   | (EventBase & { readonly type: "mismatch" })
   /** A store call failed for good. `ranUnprotected`: `onStoreError: "open"` let the function run without a claim. */
   | (EventBase & { readonly type: "store_error"; readonly error: unknown; readonly ranUnprotected: boolean });

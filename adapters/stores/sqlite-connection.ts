@@ -21,6 +21,9 @@ const LONGEST_BATCH_MS = 10;
 const SHORTEST_BUSY_RETRY_MS = 1;
 const LONGEST_BUSY_RETRY_MS = 12;
 
+/** Levels of `PRAGMA synchronous` (sqlite.org/pragma.html#pragma_synchronous). */
+const NORMAL = 1;
+const FULL = 2;
 /** An opening that finds the database locked for longer than this fails; the next call opens again. */
 const LONGEST_OPENING_MS = 30_000;
 
@@ -205,25 +208,33 @@ export class SqliteConnection {
 
   /** Sets what durability needs on this connection, and reads it back: a setting that did not take is an error. */
   #configure(handle: SqliteHandle): void {
-    const { synchronous } = this.#options;
     const isFile = fileOf(handle) !== "";
     const mode = readValue(handle, "PRAGMA journal_mode");
     if (isFile && mode !== "wal" && readValue(handle, "PRAGMA journal_mode = WAL") !== "wal") {
       throw misconfigured("journal_mode can't be WAL: keep the file on a local disk, and open it for writing.");
     }
-    const level = synchronous === "full" ? 2 : 1;
-    const isEnough = (): boolean => {
-      const found = Number(readValue(handle, "PRAGMA synchronous"));
-      return synchronous === "full" ? found >= level : found === level;
-    };
-    if (!isEnough()) handle.exec(`PRAGMA synchronous = ${level}`);
-    if (!isEnough()) throw misconfigured(`synchronous can't be set to ${synchronous.toUpperCase()}.`);
+    this.#setSynchronous(handle);
     if (isFile) warnOfOldVersion(String(readValue(handle, "SELECT sqlite_version()")));
   }
 
   /** A connection of our own never waits for locks; the user's is made not to for the moment. */
   #withoutWaiting<T>(handle: SqliteHandle, work: () => T): T {
     return typeof this.#source === "string" ? work() : withBoundedWait(handle, 0, work);
+  }
+
+  /**
+   * Sets the level also where it reads as set: a level that nobody has set on the connection falls to what the driver was
+   * compiled for once the WAL is opened, which is NORMAL for better-sqlite3.
+   */
+  #setSynchronous(handle: SqliteHandle): void {
+    const { synchronous } = this.#options;
+    const level = (): number => Number(readValue(handle, "PRAGMA synchronous"));
+    // What is more than FULL stays.
+    const wanted = synchronous === "full" ? Math.max(level(), FULL) : NORMAL;
+    handle.exec(`PRAGMA synchronous = ${wanted}`);
+    // Opens the WAL, so that what is read back is what holds from now on.
+    readValue(handle, "SELECT count(*) FROM sqlite_schema");
+    if (level() !== wanted) throw misconfigured(`synchronous can't be set to ${synchronous.toUpperCase()}.`);
   }
 
   #schedule(): void {

@@ -218,6 +218,22 @@ describe("another payload under one key", () => {
     expect(waiter).toMatchObject({ state: "rejected", error: { code: "FINGERPRINT_MISMATCH" } });
   });
 
+  it("is a mismatch also for a waiter who only hears that the other payload is completed", async () => {
+    const { once, rival, clock } = setUp({}, () => ({ watch: () => () => {} }));
+    const gate = deferred<string>();
+    const owner = watch(rival((_input: number) => gate.promise)(5));
+    await clock.advance(0);
+    const waiter = watch(once((_input: number) => "never", { inFlight: "wait", maxWaitMs: 60_000 })(5));
+    // By now the waiter looks twice a second at most: the release and the other payload come and go in between.
+    await clock.advance(10_000);
+    gate.reject(new Error("declined"));
+    await clock.advance(0);
+    expect(await rival((_input: number) => "sixth")(6)).toBe("sixth");
+    await clock.advance(500);
+    expect(owner.state).toBe("rejected");
+    expect(waiter).toMatchObject({ state: "rejected", error: { code: "FINGERPRINT_MISMATCH" } });
+  });
+
   it("is not noticed where fingerprints are off", async () => {
     const { once } = setUp();
     const charge = once((amount: number) => amount, { fingerprint: false });

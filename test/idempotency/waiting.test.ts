@@ -259,8 +259,14 @@ describe("the bound on waiters", () => {
     gate.resolve("done");
     await clock.advance(100);
     expect([...owners, ...waiters].map(({ value }) => value)).toEqual(Array.from({ length: 5 }, () => "done"));
-    expect(await charge(undefined, { key: "a" })).toBe("done");
     expect(await record()).toMatchObject({ status: "completed" });
+    const later = deferred<string>();
+    const again = once(() => later.promise, { inFlight: "wait", maxWaiters: 3, operation: "refund" });
+    const calls = Array.from({ length: 4 }, () => watch(again(undefined)));
+    await clock.advance(0);
+    later.resolve("done again");
+    await clock.advance(100);
+    expect(calls.map(({ value }) => value)).toEqual(Array.from({ length: 4 }, () => "done again"));
   });
 
   it("holds 10,000 waiters of one key, and gives them one outcome", async () => {
@@ -309,7 +315,7 @@ describe("a store that fails while somebody waits", () => {
     await clock.advance(1_500);
     expect([first.state, second.state]).toEqual(["fulfilled", "pending"]);
     if (first.value?.kind === "turn") first.value.done();
-    await clock.advance(500);
+    await clock.advance(0);
     expect(second.value?.kind).toBe("turn");
     if (second.value?.kind === "turn") second.value.done();
   });

@@ -51,6 +51,17 @@ describe.each(drivers)("durability settings with $name", ({ open: openWith }) =>
     second.close();
   });
 
+  it("are FULL on a fresh file whose level nobody had set, where opening the WAL would make it NORMAL", async () => {
+    const handle = openWith(folder.file("fresh.db"));
+    await call(sqliteStore(handle));
+    expect(pragma(handle, "synchronous")).toBe(2);
+    handle.close();
+    const reopened = openWith(folder.file("fresh.db"));
+    await call(sqliteStore(reopened));
+    expect(pragma(reopened, "synchronous")).toBe(2);
+    reopened.close();
+  });
+
   it("keep EXTRA, which is more than FULL, and give NORMAL only when asked", async () => {
     const extra = openWith(folder.file("extra.db"));
     extra.exec("PRAGMA synchronous = EXTRA");
