@@ -37,7 +37,7 @@ export type ExecutionEvent =
   | (EventBase & {
       readonly type: "waited";
       readonly durationMs: number;
-      readonly outcome: "settled" | "timeout" | "aborted";
+      readonly outcome: "settled" | "timeout" | "aborted" | "failed";
     })
   /** The caller was turned away without a run; `code` is that of its `EvenkeelError`. */
   | (EventBase & { readonly type: "rejected"; readonly code: string })

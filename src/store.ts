@@ -162,7 +162,7 @@ export type CompleteResult =
 
 export interface ReleaseRequest extends Holder {
   /**
-   * - `forget`: the record is deleted; the key accepts a new payload.
+   * - `forget`: the record is deleted; the key accepts a new payload. Asked again, it is `missing`.
    * - `retry`: the record and its steps stay; the next caller takes over, whatever it does with abandoned records.
    * - `abandon`: the record and its steps stay, abandoned, as `attempt` and since `leaseExpiredAt` (defaults to now).
    */

@@ -169,7 +169,7 @@ export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
 
   async function wait({ call, id, tell }: Execution<O>, startedAt: number): Promise<WaitResult> {
     const { maxWaitMs, maxWaiters } = settings;
-    let outcome: "settled" | "timeout" | "aborted" = "aborted";
+    let outcome: "settled" | "timeout" | "aborted" | "failed" = "aborted";
     try {
       const timeoutMs = maxWaitMs - (clock.monotonic() - startedAt);
       const { signal } = call;
@@ -186,7 +186,7 @@ export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
       outcome = "settled";
       return waited;
     } catch (error) {
-      if (isEvenkeelError(error)) outcome = "timeout";
+      if (isEvenkeelError(error)) outcome = error.code === "WAIT_TIMEOUT" ? "timeout" : "failed";
       throw error;
     } finally {
       tell({ type: "waited", durationMs: clock.monotonic() - startedAt, outcome });

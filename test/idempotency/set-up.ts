@@ -2,6 +2,7 @@ import { type EvenkeelEvent, type ExecutionContext, type IdempotencyOptions, wit
 import { memoryStore } from "evenkeel/memory";
 import { CallLog, type FaultPlan, faultyStore, ManualClock, Partition, seededRandom } from "evenkeel/testing";
 import { afterEach, expect } from "vitest";
+import { recordId } from "../../src/idempotency/key.ts";
 import type { ExecutionStore, LedgerStore, StoreCall } from "../../src/store.ts";
 
 export const CALL: StoreCall = { timeoutMs: 1_000 };
@@ -164,4 +165,12 @@ export async function thrownBy(promise: Promise<unknown>): Promise<unknown> {
     },
     (error: unknown) => error,
   );
+}
+
+/** Claims the usual record as a process that is gone: nobody renews it. */
+export async function claimAsDead(store: LedgerStore, leaseMs: number): Promise<string> {
+  const id = recordId("charge", "", "order-17");
+  const request = { id, operation: "charge", scope: "", nonce: "dead", leaseMs, retentionMs: 60_000 };
+  await store.executions.claim({ ...request, onAbandoned: "takeover" }, CALL);
+  return id;
 }
