@@ -3,7 +3,10 @@ interface EventBase {
   /** Epoch milliseconds by the clock of this process. */
   readonly at: number;
   readonly operation: string;
-  /** The first 16 hex digits of the record's id: enough to correlate, nothing to guess a key from. */
+  /**
+   * The first 16 hex digits of the record's id: enough to correlate. It is a hash without a salt: whoever can guess a key
+   * can recognise it.
+   */
   readonly keyHash: string;
 }
 

@@ -33,6 +33,8 @@ export interface ExecutionRecord {
   /** The holder's nonce; empty once the holder has given the record up. */
   readonly nonce: string;
   readonly createdAt: number;
+  /** What the last claim asked for. */
+  readonly retentionMs: number;
   /** From this moment on the record counts as absent. */
   readonly expiresAt: number;
   readonly state: RunningState | CompletedState;
@@ -126,6 +128,7 @@ function grant(
       token,
       nonce: request.nonce,
       createdAt: previous?.createdAt ?? nowMs,
+      retentionMs: request.retentionMs,
       expiresAt: after(leaseExpiresAt, request.retentionMs),
       state: {
         status: "running",
@@ -216,20 +219,20 @@ export function decideRelease(
   const record = present(stored, nowMs);
   if (record === undefined) return { result: { status: "missing" } };
   if (record.state.status === "completed") {
-    return { result: { status: "finalized", ...committed(record, record.state, nowMs) } };
+    const status = holds(record, request) ? "committed" : "finalized";
+    return { result: { status, ...committed(record, record.state, nowMs) } };
   }
   // The token alone says that this very release was here before: a record that was given up has no nonce.
   if (record.token === request.token && record.nonce === "") return { result: { status: "released" } };
   if (!holds(record, request)) return { result: { status: "lost" } };
   const { as } = request;
   if (as.mode === "forget") return { result: { status: "released" }, write: "delete", forgetSteps: true };
-  const attempt = as.mode === "abandon" ? as.attempt : record.attempt;
   const leaseExpiresAt = as.mode === "abandon" ? (as.leaseExpiredAt ?? nowMs) : nowMs;
   return {
     result: { status: "released" },
     write: {
       ...record,
-      attempt,
+      attempt: as.attempt,
       nonce: "",
       expiresAt: after(leaseExpiresAt, as.retentionMs),
       state: { status: "running", leaseExpiresAt, retryGranted: as.mode === "retry" },
@@ -263,6 +266,7 @@ export function viewOf(stored: ExecutionRecord | undefined, nowMs: number): Exec
     attempt,
     token,
     createdAt,
+    retentionMs: record.retentionMs,
     expiresInMs: record.expiresAt - nowMs,
   };
   if (state.status === "completed") {
@@ -297,11 +301,16 @@ function holds(record: ExecutionRecord, holder: Holder): boolean {
 
 function committed(record: ExecutionRecord, state: CompletedState, nowMs: number): CommittedOutcome {
   const { outcome, completedAt } = state;
-  return { outcome, attempt: record.attempt, completedAt, expiresInMs: record.expiresAt - nowMs };
+  const { fingerprint, attempt } = record;
+  const expiresInMs = record.expiresAt - nowMs;
+  return { ...(fingerprint === undefined ? {} : { fingerprint }), outcome, attempt, completedAt, expiresInMs };
 }
 
-/** In constant time, so that nobody learns a stored digest byte by byte. */
-function sameFingerprint(stored: string | undefined, asked: string | undefined): boolean {
+/**
+ * Whether two fingerprints are of one payload, as far as is known: a side without one fits all. In constant time, so that
+ * nobody learns a stored digest byte by byte.
+ */
+export function sameFingerprint(stored: string | undefined, asked: string | undefined): boolean {
   if (stored === undefined || asked === undefined) return true;
   const a = Buffer.from(stored);
   const b = Buffer.from(asked);

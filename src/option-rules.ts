@@ -30,6 +30,11 @@ export const rules = {
   flag: rule("true or false", (value) => typeof value === "boolean"),
   fn: rule("a function", (value) => typeof value === "function"),
   name: rule("a well-formed text of 1 to 255 characters without control characters", isName),
+  scope: rule(
+    "a well-formed text of at most 1,024 characters without control characters",
+    (value) => typeof value === "string" && value.length <= 1_024 && isPlainText(value),
+  ),
+  signal: rule("an AbortSignal", (value) => hasMethods(value, "addEventListener", "throwIfAborted")),
   clock: rule("a Clock", (value) => hasMethods(value, "now", "monotonic", "sleep", "setTimer")),
   random: rule("a Random", (value) => hasMethods(value, "bytes", "float")),
   codec: rule("a Codec", (value) => hasMethods(value, "encode", "decode")),

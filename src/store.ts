@@ -143,6 +143,8 @@ export interface StoredOutcome {
 export type OutcomeKind = "value" | "error" | "tombstone";
 
 export interface CommittedOutcome {
+  /** That of the payload whose outcome it is, where there is one. */
+  readonly fingerprint?: string;
   readonly outcome: StoredOutcome;
   readonly attempt: number;
   readonly completedAt: number;
@@ -163,12 +165,13 @@ export type CompleteResult =
 export interface ReleaseRequest extends Holder {
   /**
    * - `forget`: the record is deleted; the key accepts a new payload. Asked again, it is `missing`.
-   * - `retry`: the record and its steps stay; the next caller takes over, whatever it does with abandoned records.
-   * - `abandon`: the record and its steps stay, abandoned, as `attempt` and since `leaseExpiredAt` (defaults to now).
+   * - `retry`: the record and its steps stay, as of `attempt`; the next caller takes over, whatever it does with abandoned
+   *   records.
+   * - `abandon`: the record and its steps stay, abandoned, as of `attempt` and since `leaseExpiredAt` (defaults to now).
    */
   readonly as:
     | { readonly mode: "forget" }
-    | { readonly mode: "retry"; readonly retentionMs: number }
+    | { readonly mode: "retry"; readonly attempt: number; readonly retentionMs: number }
     | {
         readonly mode: "abandon";
         readonly attempt: number;
@@ -177,8 +180,10 @@ export interface ReleaseRequest extends Holder {
       };
 }
 
+/** `committed`: this holder's own completion is there. `finalized`: another holder's. */
 export type ReleaseResult =
   | { readonly status: "released" }
+  | ({ readonly status: "committed" } & CommittedOutcome)
   | ({ readonly status: "finalized" } & CommittedOutcome)
   | { readonly status: "lost" | "missing" };
 
@@ -212,6 +217,8 @@ interface ExecutionIdentity {
   readonly attempt: number;
   readonly token: number;
   readonly createdAt: number;
+  /** The retention that the operation asked for when it last claimed the record. */
+  readonly retentionMs: number;
   readonly expiresInMs: number;
 }
 

@@ -5,6 +5,7 @@ import type { StoreCall } from "../../src/store.ts";
 import {
   isBusy,
   isInTransaction,
+  isSqliteHandle,
   misconfiguration,
   misconfigured,
   openSqlite,
@@ -130,14 +131,32 @@ export class SqliteConnection {
     });
   }
 
-  /** The connection for work in the user's own transaction: on this handle, or on another one of the same file. */
-  foreign(tx: SqliteHandle): PreparedConnection | undefined {
+  /**
+   * Does `work` in the transaction that the user has open, on this handle or on another one of the same file.
+   * @throws EvenkeelError `INVALID_OPTIONS`; `STORE_MISCONFIGURED` when the transaction would be less durable than the store.
+   */
+  inTransaction<T>(tx: unknown, work: Work<T>): T {
     this.#assertOpen();
+    try {
+      const on = this.#connectionFor(tx);
+      if (!isInTransaction(on.handle)) throw unusable("no transaction is open on tx");
+      return withBoundedWait(on.handle, Number.POSITIVE_INFINITY, () => work(on));
+    } catch (error) {
+      throw asStoreError(error);
+    }
+  }
+
+  #connectionFor(tx: unknown): PreparedConnection {
     const own = this.#connection;
-    if (own === undefined) return undefined;
-    if (tx === own.handle) return own;
-    const file = fileOf(own.handle);
-    return file !== "" && fileOf(tx) === file ? new PreparedConnection(tx) : undefined;
+    if (own !== undefined && tx === own.handle) return own;
+    const file = own === undefined ? "" : fileOf(own.handle);
+    if (!isSqliteHandle(tx) || file === "" || fileOf(tx) !== file) {
+      throw unusable("tx must be an open SQLite connection to the store's own file");
+    }
+    // It can't be changed inside a transaction, and the commit is as durable as the connection that makes it.
+    const isEnough = this.#options.synchronous !== "full" || Number(readValue(tx, "PRAGMA synchronous")) >= FULL;
+    if (!isEnough) throw misconfigured("tx commits with synchronous=NORMAL: set PRAGMA synchronous = FULL on it.");
+    return new PreparedConnection(tx);
   }
 
   /** Refuses what is queued, and closes the handle if it was opened here. */
@@ -309,16 +328,26 @@ export class SqliteConnection {
   }
 }
 
-/** The file behind a connection; empty for a database in memory. */
+/** The file behind a connection; empty for a database in memory, and for a connection that is closed. */
 function fileOf(handle: SqliteHandle): string {
-  const databases = prepare(handle, "PRAGMA database_list").all() as { name: string; file: string | null }[];
-  return databases.find(({ name }) => name === "main")?.file ?? "";
+  try {
+    const databases = prepare(handle, "PRAGMA database_list").all() as { name: string; file: string | null }[];
+    return databases.find(({ name }) => name === "main")?.file ?? "";
+  } catch (error) {
+    if (isBusy(error)) throw error;
+    return "";
+  }
+}
+
+function unusable(what: string): EvenkeelError {
+  return new EvenkeelError("INVALID_OPTIONS", `ctx.complete: ${what}.`);
 }
 
 /** An engine's error as the contract has it. */
 export function asStoreError(cause: unknown): EvenkeelError {
   if (isEvenkeelError(cause)) return cause;
-  return misconfiguration(cause) ?? new EvenkeelError("STORE_UNAVAILABLE", "The SQLite database failed.", { cause });
+  const what = isBusy(cause) ? "is locked" : "failed";
+  return misconfiguration(cause) ?? new EvenkeelError("STORE_UNAVAILABLE", `The SQLite database ${what}.`, { cause });
 }
 
 function lockedError(): EvenkeelError {

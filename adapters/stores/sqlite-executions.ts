@@ -1,5 +1,5 @@
 import type { Clock } from "../../src/clock.ts";
-import { EvenkeelError, isEvenkeelError } from "../../src/errors.ts";
+import { isEvenkeelError } from "../../src/errors.ts";
 import {
   type Decision,
   decideClaim,
@@ -12,8 +12,7 @@ import {
   viewOf,
 } from "../../src/execution-record.ts";
 import type { ClaimRequest, ExecutionStore, ExecutionView, StepRecord, StoredOutcome } from "../../src/store.ts";
-import { asStoreError, type PreparedConnection, type SqliteConnection } from "./sqlite-connection.ts";
-import { isInTransaction, isSqliteHandle, withBoundedWait } from "./sqlite-handle.ts";
+import type { PreparedConnection, SqliteConnection } from "./sqlite-connection.ts";
 import { bindable, COLUMNS, recordOf, rowOf, stepOf } from "./sqlite-rows.ts";
 import type { SqliteTables } from "./sqlite-schema.ts";
 
@@ -122,23 +121,11 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
     },
 
     completeInTransaction(request, tx) {
-      const on = isSqliteHandle(tx) ? connection.foreign(tx) : undefined;
-      if (on === undefined) {
-        throw new EvenkeelError(
-          "INVALID_OPTIONS",
-          "ctx.complete: tx must be a SQLite connection to the store's own file.",
-        );
-      }
-      if (!isInTransaction(on.handle)) {
-        throw new EvenkeelError("INVALID_OPTIONS", "ctx.complete: no transaction is open on tx.");
-      }
-      try {
-        return withBoundedWait(on.handle, Number.POSITIVE_INFINITY, () => {
-          return carryOut(on, request.id, decideComplete(load(on, request.id), request, now()));
-        });
-      } catch (error) {
-        throw asStoreError(error);
-      }
+      return connection.inTransaction(tx, (on) => {
+        // The lock first: a deferred transaction that has read can't wait for it any more.
+        on.statement(sql.lock).run();
+        return carryOut(on, request.id, decideComplete(load(on, request.id), request, now()));
+      });
     },
 
     async release(request, call) {
@@ -221,6 +208,7 @@ function statements({ executions, steps, fencing }: SqliteTables) {
       ON CONFLICT (id) DO UPDATE SET ${updates.join(", ")}`,
     remove: `DELETE FROM ${executions} WHERE id = ?`,
     nextToken: `UPDATE ${fencing} SET last_token = last_token + 1 WHERE only_row = 1 RETURNING last_token`,
+    lock: `UPDATE ${fencing} SET last_token = last_token`,
     loadSteps: `SELECT position, name, outcome_kind, outcome FROM ${steps} WHERE id = ? ORDER BY position`,
     saveStep: `INSERT INTO ${steps} (id, position, name, outcome_kind, outcome) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
     forgetSteps: `DELETE FROM ${steps} WHERE id = ?`,

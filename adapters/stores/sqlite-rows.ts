@@ -17,6 +17,7 @@ export const COLUMNS = [
   "token",
   "nonce",
   "created_at",
+  "retention_ms",
   "expires_at",
   "status",
   "lease_expires_at",
@@ -42,6 +43,7 @@ export function rowOf(record: ExecutionRecord): SqliteValue[] {
     record.token,
     record.nonce,
     record.createdAt,
+    record.retentionMs,
     record.expiresAt,
     state.status,
     running?.leaseExpiresAt ?? null,
@@ -65,10 +67,11 @@ export function recordOf(row: unknown): ExecutionRecord {
     scope: text(columns, "scope"),
     ...(key === undefined ? {} : { key }),
     ...(fingerprint === undefined ? {} : { fingerprint }),
-    attempt: whole(columns, "attempt"),
-    token: whole(columns, "token"),
+    attempt: positive(columns, "attempt"),
+    token: positive(columns, "token"),
     nonce: text(columns, "nonce"),
     createdAt: whole(columns, "created_at"),
+    retentionMs: positive(columns, "retention_ms"),
     expiresAt: whole(columns, "expires_at"),
     state: stateOf(columns),
   };
@@ -120,9 +123,15 @@ function text(columns: Record<string, unknown>, name: string): string {
   return value;
 }
 
+function positive(columns: Record<string, unknown>, name: string): number {
+  const value = whole(columns, name);
+  if (value < 1) throw recordCorrupt(`its ${name} is not positive`);
+  return value;
+}
+
 function whole(columns: Record<string, unknown>, name: string): number {
   const value = columns[name];
-  if (!Number.isSafeInteger(value)) throw recordCorrupt(`its ${name} is not a whole number`);
+  if (!Number.isSafeInteger(value) || (value as number) < 0) throw recordCorrupt(`its ${name} is no whole number`);
   return value as number;
 }
 

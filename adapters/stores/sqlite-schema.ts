@@ -13,9 +13,9 @@ export interface SqliteTables {
 
 /** @throws EvenkeelError `STORE_MISCONFIGURED` for a prefix that would need quoting. */
 export function tablesOf(prefix: string): SqliteTables {
-  if (!/^[a-z_][a-z0-9_]{0,40}$/.test(prefix)) {
+  if (!/^[a-z_][a-z0-9_]{0,40}$/.test(prefix) || prefix.startsWith("sqlite_")) {
     throw misconfigured(
-      "tablePrefix must match ^[a-z_][a-z0-9_]{0,40}$: choose lower-case letters, digits and underscores.",
+      "tablePrefix must match ^[a-z_][a-z0-9_]{0,40}$: choose lower-case letters, digits and underscores, and not sqlite_.",
     );
   }
   return {
@@ -53,6 +53,7 @@ export function migrateSchema(handle: SqliteHandle, tables: SqliteTables): void 
           token INTEGER NOT NULL,
           nonce TEXT NOT NULL,
           created_at INTEGER NOT NULL,
+          retention_ms INTEGER NOT NULL,
           expires_at INTEGER NOT NULL,
           status TEXT NOT NULL,
           lease_expires_at INTEGER,

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { type Clock, systemClock } from "../../src/clock.ts";
 import { acceptOptions, invalidOptions, type OptionRules, rules } from "../../src/option-rules.ts";
 import { type Random, systemRandom } from "../../src/random.ts";
@@ -74,7 +75,7 @@ export function sqliteStore(fileOrHandle: string | SqliteHandle, options: Sqlite
   const { clock = systemClock, random = systemRandom } = options;
   const tables = tablesOf(options.tablePrefix ?? "evenkeel_");
   const setUp = migrate ? migrateSchema : assertSchema;
-  const connection = new SqliteConnection(fileOrHandle, {
+  const connection = new SqliteConnection(isFile ? absolute(fileOrHandle) : fileOrHandle, {
     clock,
     random,
     synchronous,
@@ -86,4 +87,9 @@ export function sqliteStore(fileOrHandle: string | SqliteHandle, options: Sqlite
     migrate: () => connection.exclusively((handle) => migrateSchema(handle, tables)),
     close: () => connection.close(),
   };
+}
+
+/** Fixed now, so that a later `chdir` opens no other file. Names of SQLite's own (`:memory:`, `file:` URIs) stay. */
+function absolute(path: string): string {
+  return path.startsWith(":") || path.startsWith("file:") ? path : resolve(path);
 }

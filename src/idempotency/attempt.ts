@@ -1,6 +1,7 @@
 import { Stopwatch } from "../clock.ts";
 import { EvenkeelError } from "../errors.ts";
 import type { AcquiredClaim, ReleaseRequest } from "../store.ts";
+import { onAbort } from "./abort-listeners.ts";
 import type { Execution, IdempotentResult } from "./execution-call.ts";
 import { ClaimedContext } from "./execution-context.ts";
 import { Lease } from "./lease-renewal.ts";
@@ -69,6 +70,10 @@ export class Attempt<O> {
     });
   }
 
+  get token(): number {
+    return this.#claim.token;
+  }
+
   /** Whether the claim is still good by our own deadline. */
   get held(): boolean {
     return this.#lease.leftMs() > 0;
@@ -87,10 +92,9 @@ export class Attempt<O> {
 
   async run(): Promise<IdempotentResult<O>> {
     const { stopRenewing } = this.#execution.call;
-    const onStopRenewing = (): void => this.#lease.stop();
     this.#settlement.tell({ type: this.#claim.attempt === 1 ? "claimed" : "taken_over" });
     this.#lease.start();
-    stopRenewing?.addEventListener("abort", onStopRenewing, { once: true });
+    const stopListening = onAbort(stopRenewing, () => this.#lease.stop());
     try {
       const known = await this.#askResolver();
       if (known !== undefined) {
@@ -101,7 +105,7 @@ export class Attempt<O> {
         ? await this.#settlement.succeed(settled.value, this.#context)
         : await this.#settlement.fail(settled.error, this.#context);
     } finally {
-      stopRenewing?.removeEventListener("abort", onStopRenewing);
+      stopListening();
       this.#lease.stop();
       this.#context.close();
     }
@@ -134,6 +138,7 @@ export class Attempt<O> {
       options = { cause };
     }
     await this.#settlement.release(asBefore(this.#claim, this.#execution.settings.retentionMs));
+    this.#execution.tell({ type: "rejected", code: "ABANDONED" });
     throw new EvenkeelError("ABANDONED", "An earlier attempt fell silent, and nobody knows what came of it.", options);
   }
 
@@ -153,6 +158,6 @@ export class Attempt<O> {
 /** How to release a claim so that the record is as if it had never been granted. */
 export function asBefore({ attempt, abandonedAt }: AcquiredClaim, retentionMs: number): ReleaseRequest["as"] {
   if (attempt === 1) return { mode: "forget" };
-  if (abandonedAt === undefined) return { mode: "retry", retentionMs };
+  if (abandonedAt === undefined) return { mode: "retry", attempt: attempt - 1, retentionMs };
   return { mode: "abandon", attempt: attempt - 1, leaseExpiredAt: abandonedAt, retentionMs };
 }

@@ -42,6 +42,7 @@ const VIEWS = {
   Float64Array,
   BigInt64Array,
   BigUint64Array,
+  DataView,
 } as const;
 
 const ERRORS: Readonly<Record<string, new (message: string) => Error>> = {
@@ -179,7 +180,8 @@ function untagKnown(name: string, payload: never): unknown {
 function untagView([name, base64]: [keyof typeof VIEWS, string]): unknown {
   const { buffer } = Uint8Array.from(Buffer.from(base64, "base64"));
   if (!Object.hasOwn(VIEWS, name)) throw recordCorrupt("it has bytes of an unknown kind");
-  return new VIEWS[name](buffer as ArrayBuffer);
+  const View: new (bytes: ArrayBuffer) => ArrayBufferView = VIEWS[name];
+  return new View(buffer as ArrayBuffer);
 }
 
 function untagError(stored: { name: string; message: string; code?: string | number; cause?: Json }): Error {

@@ -7,6 +7,7 @@ import type {
   StepRecord,
   StoredOutcome,
 } from "../store.ts";
+import { onAbort } from "./abort-listeners.ts";
 import { derivedKey } from "./key.ts";
 import { type EncodedOutcome, type OutcomeCodec, sameOutcome } from "./outcome.ts";
 import { Steps } from "./steps.ts";
@@ -71,8 +72,11 @@ export class ClaimedContext implements ExecutionContext {
   #abortedWith: { readonly reason: unknown } | undefined;
   #leaseLost: EvenkeelError | undefined;
   #settled = false;
-  #completion: Completion = { by: "nobody" };
-  #interrupted = false;
+  readonly #stopListening: () => void;
+  readonly #offered: Offer[] = [];
+  #durable: CommittedOutcome | undefined;
+  /** The errors by which we, and not the function's own failure, stop an attempt. */
+  readonly #interruptions = new Set<unknown>();
 
   constructor(binding: ContextBinding) {
     this.operation = binding.operation;
@@ -82,7 +86,7 @@ export class ClaimedContext implements ExecutionContext {
     this.fencingToken = binding.claim.token;
     this.#binding = binding;
     this.#steps = new Steps(binding.id, binding.codec, binding.claim.steps, (step) => this.#rememberStep(step));
-    binding.callerSignal?.addEventListener("abort", this.#onCallerAbort, { once: true });
+    this.#stopListening = onAbort(binding.callerSignal, () => this.#abort(binding.callerSignal?.reason));
   }
 
   /** Made on first use: most functions never look. */
@@ -94,8 +98,14 @@ export class ClaimedContext implements ExecutionContext {
     return this.#controller.signal;
   }
 
-  get completion(): Completion {
-    return this.#completion;
+  /** The outcome that the function has made durable itself. */
+  get durable(): CommittedOutcome | undefined {
+    return this.#durable;
+  }
+
+  /** What the function has given to `complete()`, in this order; which of it stands is the store's to say. */
+  get offered(): readonly Offer[] {
+    return this.#offered;
   }
 
   /**
@@ -103,7 +113,12 @@ export class ClaimedContext implements ExecutionContext {
    * a later attempt.
    */
   wasInterrupted(error: unknown): boolean {
-    return this.#interrupted || (error !== undefined && error === this.#leaseLost);
+    let thrown = error;
+    for (let depth = 0; depth < MOST_CAUSES && thrown instanceof Error; depth += 1) {
+      if (this.#interruptions.has(thrown)) return true;
+      thrown = thrown.cause;
+    }
+    return false;
   }
 
   async step<T>(name: string, fn: () => T | Promise<T>): Promise<T> {
@@ -111,8 +126,9 @@ export class ClaimedContext implements ExecutionContext {
     if (this.#leaseLost !== undefined) throw this.#leaseLost;
     try {
       return await this.#steps.run(name, fn);
-    } finally {
-      if (this.#steps.mismatched) this.#interrupted = true;
+    } catch (error) {
+      if (error === this.#steps.mismatch) this.#interruptions.add(error);
+      throw error;
     }
   }
 
@@ -123,35 +139,39 @@ export class ClaimedContext implements ExecutionContext {
   // Not an async function: inside a synchronous transaction a stale completion has to throw before the commit.
   complete(value: unknown, tx?: unknown): Promise<void> {
     this.#assertUnsettled();
-    const { id, codec } = this.#binding;
-    const encoded = codec.encodeValue(id, value);
-    if (this.#completion.by === "call") {
-      if (!sameOutcome(this.#completion.encoded.outcome, encoded.outcome)) this.#binding.onIgnored();
+    if (value instanceof Promise) {
+      throw new EvenkeelError("INVALID_OPTIONS", "ctx.complete: the value is a promise: await it first.");
+    }
+    const encoded = this.#binding.codec.encodeValue(this.#binding.id, value);
+    if (this.#durable !== undefined) {
+      this.#tellIfIgnored(encoded, this.#durable.outcome);
       return Promise.resolve();
     }
-    if (tx !== undefined) return this.#completeIn(tx, encoded, value);
-    return this.#completeNow(encoded, value);
+    this.#offered.push({ encoded, value });
+    return tx === undefined ? this.#completeNow(encoded) : this.#completeIn(tx, encoded);
   }
 
   /** The lease is gone: what the function does from now on may not count. */
   onLeaseLost(error: EvenkeelError): void {
     this.#leaseLost = error;
+    this.#interruptions.add(error);
     this.#abort(error);
   }
 
   /** After the attempt nothing of the context does anything any more. */
   close(): void {
     this.#settled = true;
-    this.#binding.callerSignal?.removeEventListener("abort", this.#onCallerAbort);
+    this.#stopListening();
   }
 
-  async #completeNow(encoded: EncodedOutcome, value: unknown): Promise<void> {
+  async #completeNow(encoded: EncodedOutcome): Promise<void> {
     const result = await this.#binding.commit(encoded.outcome);
     if (result.status !== "committed") throw this.#stale();
-    this.#completion = { by: "call", encoded, value, committed: result };
+    this.#durable = result;
+    this.#tellIfIgnored(encoded, result.outcome);
   }
 
-  #completeIn(tx: unknown, encoded: EncodedOutcome, value: unknown): Promise<void> {
+  #completeIn(tx: unknown, encoded: EncodedOutcome): Promise<void> {
     const { store, claim, nonce, id, retentionMs } = this.#binding;
     if (store.executions.completeInTransaction === undefined) {
       throw new EvenkeelError("INVALID_OPTIONS", "ctx.complete: this store has no transactions to complete in.");
@@ -159,12 +179,17 @@ export class ClaimedContext implements ExecutionContext {
     const request = { id, token: claim.token, nonce, outcome: encoded.outcome, retentionMs };
     const accept = (result: CompleteResult): void => {
       if (result.status !== "committed") throw this.#stale();
-      this.#completion = { by: "transaction", encoded, value };
+      this.#tellIfIgnored(encoded, result.outcome);
     };
     const answer = store.executions.completeInTransaction(request, tx);
     if (answer instanceof Promise) return answer.then(accept);
     accept(answer);
     return Promise.resolve();
+  }
+
+  /** An earlier completion stands: this one came to nothing. */
+  #tellIfIgnored({ outcome }: EncodedOutcome, standing: StoredOutcome): void {
+    if (!sameOutcome(outcome, standing)) this.#binding.onIgnored();
   }
 
   #stale(): EvenkeelError {
@@ -173,11 +198,11 @@ export class ClaimedContext implements ExecutionContext {
 
   async #rememberStep(step: StepRecord): Promise<void> {
     // A completed record remembers no steps, and needs none.
-    if (this.#completion.by === "call") return;
+    if (this.#durable !== undefined) return;
     try {
       await this.#binding.rememberStep(step);
     } catch (error) {
-      this.#interrupted = true;
+      this.#interruptions.add(error);
       throw error;
     }
   }
@@ -187,8 +212,6 @@ export class ClaimedContext implements ExecutionContext {
     throw new EvenkeelError("LEASE_LOST", "The execution is over: its context can't be used any more.");
   }
 
-  readonly #onCallerAbort = (): void => this.#abort(this.#binding.callerSignal?.reason);
-
   #abort(reason: unknown): void {
     if (this.#abortedWith !== undefined) return;
     this.#abortedWith = { reason };
@@ -196,15 +219,11 @@ export class ClaimedContext implements ExecutionContext {
   }
 }
 
-/** Whether and how the function has completed the record itself. */
-export type Completion =
-  | { readonly by: "nobody" }
-  /** Durable. */
-  | {
-      readonly by: "call";
-      readonly encoded: EncodedOutcome;
-      readonly value: unknown;
-      readonly committed: CommittedOutcome;
-    }
-  /** Durable if the user's transaction has committed. */
-  | { readonly by: "transaction"; readonly encoded: EncodedOutcome; readonly value: unknown };
+/** A value that the function wanted to be its outcome. */
+export interface Offer {
+  readonly encoded: EncodedOutcome;
+  readonly value: unknown;
+}
+
+/** How far an error's causes are followed. */
+const MOST_CAUSES = 8;

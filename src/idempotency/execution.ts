@@ -1,16 +1,17 @@
 import { Stopwatch } from "../clock.ts";
 import { EvenkeelError, isEvenkeelError } from "../errors.ts";
 import { emitTo } from "../events.ts";
+import { sameFingerprint } from "../execution-record.ts";
 import { makeNonce } from "../random.ts";
 import type { ClaimResult, CommittedOutcome, StoredOutcome } from "../store.ts";
-import { Attempt, asBefore } from "./attempt.ts";
+import { Attempt } from "./attempt.ts";
+import { Claimant } from "./claimant.ts";
 import type { Execution, ExecutionCall, IdempotentResult } from "./execution-call.ts";
 import { keyHashOf, recordId } from "./key.ts";
 import { enter, isInside } from "./nesting.ts";
 import { outcomeCodec, type Settled } from "./outcome.ts";
 import { OutcomeCache } from "./outcome-cache.ts";
 import type { ExecutionSettings } from "./settings.ts";
-import { storeOperation } from "./store-operation.ts";
 import { unprotectedContext } from "./unprotected-context.ts";
 import { type CompletedView, type WaitResult, waitForSettlement } from "./waiting.ts";
 
@@ -74,13 +75,26 @@ export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
     if (cached !== undefined && sameFingerprint(cached.fingerprint, call.fingerprint)) {
       return { kind: "settled", committed: cached.committed, from: "cache" };
     }
+    const claimant = new Claimant(execution);
+    try {
+      const admission = await claimOrWait(execution, claimant);
+      claimant.settle(admission.kind === "claimed" ? admission.attempt.token : undefined);
+      return admission;
+    } catch (error) {
+      claimant.settle(undefined);
+      throw error;
+    }
+  }
+
+  async function claimOrWait(execution: Execution<O>, claimant: Claimant<O>): Promise<Admission<O>> {
+    const { call } = execution;
     const startedAt = clock.monotonic();
     let turn: Extract<WaitResult, { kind: "turn" }> | undefined;
     for (let oddAnswers = 0; oddAnswers < MOST_ODD_ANSWERS; ) {
       const sentAt = new Stopwatch(clock);
       let claim: ClaimResult;
       try {
-        claim = await sendClaim(execution);
+        claim = await claimant.send();
       } catch (error) {
         if (settings.onStoreError !== "open" || !isUnavailable(error)) throw error;
         return { kind: "unprotected", error };
@@ -131,40 +145,6 @@ export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
     } catch (error) {
       tell({ type: "store_error", error, ranUnprotected: false });
     }
-  }
-
-  function sendClaim({ call, id, nonce }: Execution<O>): Promise<ClaimResult> {
-    const { operation, scope, key, fingerprint } = call;
-    const { leaseMs, retentionMs } = settings;
-    const onAbandoned = settings.onAbandoned === "reject" ? "report" : "takeover";
-    const request = {
-      id,
-      operation,
-      scope,
-      key,
-      ...(fingerprint === undefined ? {} : { fingerprint }),
-      nonce,
-      leaseMs,
-      retentionMs,
-      onAbandoned,
-    } as const;
-    let gaveUp = false;
-    const claimed = storeOperation({
-      clock,
-      random,
-      budgetMs: storeTimeoutMs,
-      send: (bounds) => store.executions.claim(request, bounds),
-      onStrayAnswer(answer) {
-        // Granted to a call that is over: without this the key would be blocked for a lease.
-        if (!gaveUp || answer.status !== "acquired") return;
-        const as = asBefore(answer, retentionMs);
-        store.executions.release({ id, token: answer.token, nonce, as }, { timeoutMs: storeTimeoutMs }).catch(() => {});
-      },
-    });
-    claimed.catch(() => {
-      gaveUp = true;
-    });
-    return claimed;
   }
 
   async function wait({ call, id, tell }: Execution<O>, startedAt: number): Promise<WaitResult> {
@@ -236,10 +216,6 @@ function tellRejection(execution: Execution<unknown>, error: EvenkeelError): voi
 
 function isUnavailable(error: unknown): boolean {
   return isEvenkeelError(error) && error.code === "STORE_UNAVAILABLE";
-}
-
-function sameFingerprint(stored: string | undefined, asked: string | undefined): boolean {
-  return stored === undefined || asked === undefined || stored === asked;
 }
 
 function mismatch(): EvenkeelError {

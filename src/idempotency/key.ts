@@ -1,11 +1,10 @@
 import { createHash } from "node:crypto";
 import { EvenkeelError } from "../errors.ts";
-import { isPlainText } from "../option-rules.ts";
+import { invalidOptions, isPlainText, rules } from "../option-rules.ts";
 
 /** Names the layout of what is hashed; another layout gets another number, so that two never collide. */
 const FORMAT = "1";
 const LONGEST_KEY = 255;
-const LONGEST_SCOPE = 1_024;
 
 /**
  * The record's name in every engine: hex SHA-256 of the length-prefixed (format, operation, scope, key). Fixed length, safe
@@ -15,9 +14,14 @@ export function recordId(operation: string, scope: string, key: string): string 
   return digest(FORMAT, operation, scope, key);
 }
 
-/** The key that a downstream API gets: the same on every attempt, and never the client's own. */
+/**
+ * The key that a downstream API gets: the same on every attempt, and never the client's own. One part more than a record's
+ * id has, so that it can't be one.
+ * @throws EvenkeelError `INVALID_OPTIONS` unless the label is a text like a scope: two ill-formed ones could be one key.
+ */
 export function derivedKey(id: string, label: string): string {
-  return digest(FORMAT, "derived", id, label);
+  if (!rules.scope.test(label)) throw invalidOptions("ctx.deriveKey", `label must be ${rules.scope.says}`);
+  return digest(FORMAT, "derived", "key", id, label);
 }
 
 /** What events and logs may show of a record. */
@@ -45,11 +49,8 @@ export function acceptKey(key: unknown): string {
  * missing scope is refused, because it would put all tenants into one.
  */
 export function acceptScope(scope: unknown): string {
-  if (typeof scope !== "string") throw keyInvalid("must be a string", "The scope");
-  if (scope.length > LONGEST_SCOPE)
-    throw keyInvalid(`must not be longer than ${LONGEST_SCOPE} characters`, "The scope");
-  if (!isPlainText(scope)) throw keyInvalid("must be well-formed Unicode without control characters", "The scope");
-  return scope;
+  if (!rules.scope.test(scope)) throw keyInvalid(`must be ${rules.scope.says}`, "The scope");
+  return scope as string;
 }
 
 function keyInvalid(what: string, subject = "The idempotency key"): EvenkeelError {

@@ -32,6 +32,8 @@ export class Lease {
   #granted: { readonly since: Stopwatch; readonly forMs: number };
   #timer: Timer | undefined;
   #stopped = false;
+  /** Ends the renewal that is under way: after the stop its answer interests nobody. */
+  #renewal: AbortController | undefined;
 
   /** @param sentAt - started before the claim was sent. @param remainingMs - what the store said was left. */
   constructor(terms: LeaseTerms, sentAt: Stopwatch, remainingMs: number) {
@@ -61,6 +63,7 @@ export class Lease {
   /** Ends the renewal and its timer. */
   stop(): void {
     this.#stopped = true;
+    this.#renewal?.abort();
     this.#timer?.clear();
     this.#timer = undefined;
   }
@@ -82,11 +85,13 @@ export class Lease {
     // Guards the deadline also while the renewal hangs.
     this.#arm(leftMs, () => this.#lose("deadline"));
     const since = new Stopwatch(clock);
+    this.#renewal = new AbortController();
     try {
       const result = await storeOperation({
         clock,
         random,
         budgetMs: this.callBudgetMs(),
+        signal: this.#renewal.signal,
         send: (call) => store.executions.renew({ ...holder, leaseMs, retentionMs }, call),
       });
       if (this.#stopped) return;

@@ -82,7 +82,8 @@ export function outcomeCodec(codec: Codec, maxBytes: number): OutcomeCodec {
         return stored.kind === "error" ? readError(bytes) : readValue(bytes);
       } catch (error) {
         if (isEvenkeelError(error)) throw error;
-        throw recordCorrupt("its outcome can't be decoded", { cause: error });
+        // Not as the cause: a parser's error may quote what it could not parse.
+        throw recordCorrupt("its outcome can't be decoded");
       }
     },
   };

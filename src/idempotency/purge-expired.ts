@@ -25,7 +25,7 @@ const SCHEMA = optionsSchema(
   {
     store: rules.store,
     batchSize: rules.count,
-    signal: rules.custom("an AbortSignal", (value) => value instanceof AbortSignal),
+    signal: rules.signal,
     storeTimeoutMs: rules.durationMs,
     clock: rules.clock,
     onEvent: rules.fn,

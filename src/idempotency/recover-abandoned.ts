@@ -18,14 +18,12 @@ export interface RecoverOptions<O> {
   readonly operation?: string;
   /** Says what became of an abandoned execution. */
   readonly resolver: (record: AbandonedExecution) => AbandonedDecision<O> | Promise<AbandonedDecision<O>>;
-  /** How many records are looked at, at most. Defaults to 1,000. */
+  /** How many records the resolver is asked about, at most. Defaults to 1,000. */
   readonly limit?: number;
   /** Ends the sweep between two records; what was settled stays settled. */
   readonly signal?: AbortSignal;
   /** The codec of the operation. Defaults to tagged JSON. */
   readonly codec?: Codec;
-  /** How long a resolved outcome is kept, in milliseconds. Defaults to 86,400,000 (a day). */
-  readonly retentionMs?: number;
   /** The lease under which the resolver is asked, renewed while it thinks, in milliseconds. Defaults to 30,000. */
   readonly leaseMs?: number;
   /** One store operation, in milliseconds. Defaults to 5,000. */
@@ -44,7 +42,7 @@ export interface RecoverReport {
   readonly completed: number;
   /** Released to their next caller, with their steps. */
   readonly retried: number;
-  /** As they were: the resolver didn't know or threw, or somebody else was quicker. */
+  /** As they were: the resolver didn't know or threw, or somebody else was quicker. Each keeps its own retention. */
   readonly left: number;
 }
 
@@ -54,9 +52,8 @@ const SCHEMA = optionsSchema(
     operation: rules.name,
     resolver: rules.fn,
     limit: rules.count,
-    signal: rules.custom("an AbortSignal", (value) => value instanceof AbortSignal),
+    signal: rules.signal,
     codec: rules.codec,
-    retentionMs: rules.durationMs,
     leaseMs: rules.durationMs,
     storeTimeoutMs: rules.durationMs,
     clock: rules.clock,
@@ -82,17 +79,34 @@ const GONE = Symbol("gone");
  */
 export async function recoverAbandoned<O>(options: RecoverOptions<O>): Promise<RecoverReport> {
   parseOptions("recoverAbandoned", SCHEMA, options);
-  const { store, operation, limit = 1_000, signal, storeTimeoutMs = 5_000 } = options;
-  const { clock = systemClock, random = systemRandom } = options;
+  const { limit = 1_000, signal, random = systemRandom } = options;
   const report = { completed: 0, retried: 0, left: 0 };
-  let seen = 0;
-  let after: string | undefined;
-  while (seen < limit) {
+  let asked = 0;
+  // Ids are hashes: beginning at a random one gives every record its turn, however many can't be settled.
+  const startAt = Buffer.from(random.bytes(32)).toString("hex");
+  for (const range of [{ after: startAt }, { upTo: startAt }]) {
+    for await (const record of abandonedRecords(options, range)) {
+      if (asked === limit) return report;
+      signal?.throwIfAborted();
+      asked += 1;
+      report[await settle(record, options)] += 1;
+    }
+  }
+  return report;
+}
+
+/** Those nobody has decided about, in the order of their ids. */
+async function* abandonedRecords<O>(
+  options: RecoverOptions<O>,
+  { after: first, upTo }: { readonly after?: string; readonly upTo?: string },
+): AsyncGenerator<ExecutionView> {
+  const { store, operation, storeTimeoutMs = 5_000, clock = systemClock, random = systemRandom } = options;
+  for (let after = first; ; ) {
     const request = {
       ...(operation === undefined ? {} : { operation }),
       ...(after === undefined ? {} : { after }),
       status: "abandoned" as const,
-      limit: Math.min(PAGE, limit - seen),
+      limit: PAGE,
     };
     const page = await storeOperation({
       clock,
@@ -101,30 +115,31 @@ export async function recoverAbandoned<O>(options: RecoverOptions<O>): Promise<R
       send: (call) => store.executions.list(request, call),
     });
     for (const record of page) {
-      signal?.throwIfAborted();
-      report[await settle(record, options)] += 1;
+      if (upTo !== undefined && record.id > upTo) return;
+      // Where a retry was granted the next caller takes over anyway: there is nothing to ask.
+      if (record.status === "abandoned" && !record.retryGranted) yield record;
     }
-    seen += page.length;
     after = page.at(-1)?.id;
-    if (page.length < request.limit) break;
+    if (page.length < PAGE) return;
   }
-  return report;
 }
 
 async function settle<O>(record: ExecutionView, options: RecoverOptions<O>): Promise<keyof RecoverReport> {
-  // Its next caller takes over anyway: there is nothing to ask.
-  if (record.status !== "abandoned" || record.retryGranted) return "left";
-  const { id, scope, key = "", fingerprint } = record;
+  const { id, scope, key = "", fingerprint, retentionMs } = record;
   let decided = false;
   const executor: Executor<O> = createExecutor<O>({
     ...executionSettings<O>({
       ...options,
+      retentionMs,
       onAbandoned: async (abandoned) => {
         const decision = await options.resolver(abandoned);
         decided = true;
         return decision;
       },
     }),
+    // A count of what is durable: neither a value that could not be stored nor the outcome of somebody quicker.
+    onCompleteFailure: "throw",
+    onLeaseLost: "throw",
     onError: (error) => (error === RETRY ? "retry" : "release"),
   });
   try {

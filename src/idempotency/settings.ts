@@ -124,16 +124,24 @@ export const EXECUTION_RULES: OptionRules = {
 export const IDEMPOTENCY_RULES: OptionRules = {
   ...EXECUTION_RULES,
   operation: rules.name,
-  scope: rules.either(
-    rules.custom("a string", (value) => typeof value === "string"),
-    rules.fn,
-  ),
+  scope: rules.either(rules.scope, rules.fn),
   key: rules.fn,
   fingerprint: rules.either(
     rules.custom("false", (value) => value === false),
     rules.fn,
   ),
 };
+
+/** Holds a user's function to the user's words: whatever else it answers releases. */
+function dispositionBy(onError: NonNullable<ExecutionOptions<never>["onError"]>): ExecutionSettings<never>["onError"] {
+  if (typeof onError !== "function") return onError;
+  return (error) => {
+    const answer: unknown = onError(error);
+    // Nobody waits for a promise; its rejection must not end the process.
+    if (answer instanceof Promise) answer.catch(() => {});
+    return answer === "store" ? "store" : "release";
+  };
+}
 
 /** Fills the defaults in. The options have been accepted by then. */
 export function executionSettings<O>(options: ExecutionOptions<O>): ExecutionSettings<O> {
@@ -144,7 +152,7 @@ export function executionSettings<O>(options: ExecutionOptions<O>): ExecutionSet
     inFlight: options.inFlight ?? "reject",
     maxWaitMs: options.maxWaitMs ?? 10_000,
     maxWaiters: options.maxWaiters ?? 1_000,
-    onError: options.onError ?? "release",
+    onError: dispositionBy(options.onError ?? "release"),
     onAbandoned: options.onAbandoned ?? "takeover",
     onLeaseLost: options.onLeaseLost ?? "adopt",
     onCompleteFailure: options.onCompleteFailure ?? "return",

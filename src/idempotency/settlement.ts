@@ -1,6 +1,7 @@
 import { Stopwatch } from "../clock.ts";
 import { EvenkeelError } from "../errors.ts";
 import type { LeaseLossReason } from "../events.ts";
+import { sameFingerprint } from "../execution-record.ts";
 import type {
   CommittedOutcome,
   CompleteResult,
@@ -11,9 +12,9 @@ import type {
   StoredOutcome,
 } from "../store.ts";
 import type { EventDetails, Execution, IdempotentResult } from "./execution-call.ts";
-import type { ClaimedContext } from "./execution-context.ts";
+import type { ClaimedContext, Offer } from "./execution-context.ts";
 import type { Lease } from "./lease-renewal.ts";
-import { type EncodedOutcome, type Settled, sameOutcome } from "./outcome.ts";
+import { type Settled, sameOutcome } from "./outcome.ts";
 import type { ErrorDisposition } from "./settings.ts";
 import { storeOperation } from "./store-operation.ts";
 import { waitForSettlement } from "./waiting.ts";
@@ -51,35 +52,26 @@ export class Settlement<O> {
   /** The function returned. */
   async succeed(value: O, context: ClaimedContext): Promise<IdempotentResult<O>> {
     const { codec, id, settings } = this.#execution;
-    const { completion } = context;
-    const encoded = codec.encodeValue(id, value);
-    if (completion.by === "call") {
-      return this.#completed(completion.committed, completion.encoded, completion.value as O, encoded);
-    }
+    const returned: Offer = { encoded: codec.encodeValue(id, value), value };
+    const offers = [...context.offered, returned];
+    if (context.durable !== undefined) return this.#completed(context.durable, offers);
     let result: CompleteResult;
     try {
-      result = await this.commit(encoded.outcome);
+      result = await this.commit(returned.encoded.outcome);
     } catch (error) {
       // The effect happened: the claim stays, so that nobody runs it again inside the lease.
       this.tell({ type: "complete_failed", error });
       if (settings.onCompleteFailure === "throw") throw error;
-      return this.#own(value, encoded);
+      return this.#own(returned);
     }
-    if (result.status !== "committed") {
-      this.tell({ type: "stale_write" });
-      return this.#stale(result, { ok: true, value: this.#own(value, encoded) });
-    }
-    if (completion.by === "transaction" && !sameOutcome(result.outcome, encoded.outcome)) {
-      return this.#completed(result, completion.encoded, completion.value as O, encoded);
-    }
-    return this.#completed(result, encoded, value, encoded);
+    if (result.status === "committed") return this.#completed(result, offers);
+    this.tell({ type: "stale_write" });
+    return this.#stale(result, { ok: true, value: this.#own(returned) });
   }
 
   /** The function threw. What it threw reaches the caller unchanged, unless another attempt's outcome stands. */
   async fail(error: unknown, context: ClaimedContext): Promise<IdempotentResult<O>> {
-    const { completion } = context;
-    // The outcome is durable: what came after it concerns this caller alone.
-    if (completion.by === "call") throw error;
+    if (context.durable !== undefined) return this.#failAfter(context.durable, context.offered, error);
     const disposition = context.wasInterrupted(error) ? "interrupt" : this.#dispositionOf(error);
     if (disposition === "leave") throw error;
     let result: CompleteResult | ReleaseResult;
@@ -90,26 +82,25 @@ export class Settlement<O> {
       this.#execution.tell({ type: "store_error", error: cause, ranUnprotected: false });
       throw error;
     }
-    const isOwn = (outcome: StoredOutcome): boolean =>
-      completion.by === "transaction" && sameOutcome(outcome, completion.encoded.outcome);
     switch (result.status) {
       case "released":
         this.tell({ type: "released" });
         throw error;
       case "committed":
-        this.#tellCompleted(result);
-        throw error;
+        return this.#failAfter(result, context.offered, error);
       case "missing":
         // The record is gone, and with it whoever won: there is nothing to adopt.
         throw error;
-      case "finalized":
-        if (!isOwn(result.outcome)) return this.#stale(result, { ok: false, error });
-        // What the function committed in its own transaction stands; what came after it concerns this caller alone.
-        this.#tellCompleted(result);
-        throw error;
       case "lost":
+      case "finalized":
         return this.#stale(result, { ok: false, error });
     }
+  }
+
+  /** This attempt's outcome stands: what it threw afterwards concerns its caller alone. */
+  #failAfter(committed: CommittedOutcome, offers: readonly Offer[], error: unknown): never {
+    this.#tellCompleted(committed, standing(offers, committed));
+    throw error;
   }
 
   /** Commits an outcome of this attempt; the same one twice is harmless. */
@@ -120,15 +111,23 @@ export class Settlement<O> {
     return this.ask((bounds) => settings.store.executions.complete({ ...this.#holder, outcome, retentionMs }, bounds));
   }
 
-  release(as: ReleaseRequest["as"]): Promise<ReleaseResult> {
+  async release(as: ReleaseRequest["as"]): Promise<ReleaseResult> {
     const { store } = this.#execution.settings;
-    return this.ask((bounds) => store.executions.release({ ...this.#holder, as }, bounds));
+    const wasHeld = this.#lease.leftMs() > 0;
+    let isRepeated = false;
+    const onUnknown = (): void => {
+      isRepeated = true;
+    };
+    const result = await this.ask((bounds) => store.executions.release({ ...this.#holder, as }, bounds), onUnknown);
+    // The first try was carried out and its answer lost: whoever has the record now got it from us.
+    const wasCarriedOut = wasHeld && isRepeated && result.status !== "committed";
+    return wasCarriedOut ? { status: "released" } : result;
   }
 
   /** A store operation under this attempt's lease. */
-  ask<T>(send: (bounds: StoreCall) => Promise<T>): Promise<T> {
+  ask<T>(send: (bounds: StoreCall) => Promise<T>, onUnknown: () => void = () => {}): Promise<T> {
     const { clock, random } = this.#execution.settings;
-    return storeOperation({ clock, random, budgetMs: this.#lease.callBudgetMs(), send });
+    return storeOperation({ clock, random, budgetMs: this.#lease.callBudgetMs(), send, onUnknown });
   }
 
   tell(event: AttemptDetails): void {
@@ -167,34 +166,38 @@ export class Settlement<O> {
         // Its steps are worth more than a free key: the next attempt goes on from them.
         return this.release({ mode: "abandon", attempt: this.#attempt, retentionMs });
       case "retry":
-        return this.release({ mode: "retry", retentionMs });
+        // Nothing ran under this claim: it doesn't count as an attempt.
+        return this.release({ mode: "retry", attempt: this.#attempt - 1, retentionMs });
       case "release":
         return this.release({ mode: "forget" });
     }
   }
 
-  #completed(
-    committed: CommittedOutcome,
-    stored: EncodedOutcome,
-    value: O,
-    returned: EncodedOutcome,
-  ): IdempotentResult<O> {
-    const { outcome } = committed;
-    if (!sameOutcome(outcome, returned.outcome)) this.tell({ type: "outcome_ignored" });
-    if ("tombstone" in stored) this.tell({ type: "tombstoned", reason: stored.tombstone });
-    this.#tellCompleted(committed);
-    const { attempt, completedAt } = committed;
-    return { ...this.#own(value, stored), attempt, completedAt };
+  /** Which of the offers stands is the store's word: every caller gets that one, this one included. */
+  #completed(committed: CommittedOutcome, offers: readonly Offer[]): IdempotentResult<O> {
+    const { outcome, attempt, completedAt } = committed;
+    const stands = standing(offers, committed);
+    const returned = offers.at(-1);
+    if (returned !== undefined && !sameOutcome(returned.encoded.outcome, outcome))
+      this.tell({ type: "outcome_ignored" });
+    this.#tellCompleted(committed, stands);
+    if (stands !== undefined) return { ...this.#own(stands), attempt, completedAt };
+    const decoded = this.#execution.codec.decode(this.#execution.id, outcome);
+    if (!decoded.ok) throw decoded.error;
+    return { value: decoded.value as O, replayed: false, attempt, completedAt };
   }
 
-  #tellCompleted(committed: CommittedOutcome): void {
+  #tellCompleted(committed: CommittedOutcome, offer: Offer | undefined): void {
+    if (offer !== undefined && "tombstone" in offer.encoded) {
+      this.tell({ type: "tombstoned", reason: offer.encoded.tombstone });
+    }
     this.tell({ type: "completed", durationMs: this.#started.elapsedMs() });
     this.#execution.remember(committed, this.#commitSent);
   }
 
   /** This attempt's own outcome as its caller gets it: as a replay would be, where there can be one. */
-  #own(value: O, encoded: EncodedOutcome): IdempotentResult<O> {
-    const seen = "replay" in encoded && encoded.replay.ok ? (encoded.replay.value as O) : value;
+  #own({ encoded, value }: Offer): IdempotentResult<O> {
+    const seen = ("replay" in encoded && encoded.replay.ok ? encoded.replay.value : value) as O;
     const completedAt = this.#execution.settings.clock.now();
     return { value: seen, replayed: false, attempt: this.#attempt, completedAt };
   }
@@ -213,19 +216,22 @@ export class Settlement<O> {
     const cause = own.ok ? undefined : { cause: own.error };
     if (onLeaseLost === "throw") throw leaseLost(cause);
     const winner = "outcome" in result ? result : result.status === "lost" ? await this.#awaitWinner() : undefined;
-    if (winner === undefined) throw leaseLost(cause);
+    // The key may have gone on to another payload, whose outcome is not for this caller.
+    if (winner === undefined || !sameFingerprint(winner.fingerprint, this.#execution.call.fingerprint)) {
+      throw leaseLost(cause);
+    }
     const adopted = this.#execution.codec.decode(this.#execution.id, winner.outcome);
     if (!adopted.ok) throw adopted.error;
     const { attempt, completedAt } = winner;
     return { value: adopted.value as O, replayed: true, attempt, completedAt };
   }
 
-  async #awaitWinner(): Promise<Pick<CommittedOutcome, "outcome" | "attempt" | "completedAt"> | undefined> {
+  async #awaitWinner(): Promise<CommittedOutcome | undefined> {
     const { settings, id, call } = this.#execution;
     const { store, clock, random, storeTimeoutMs, maxWaitMs } = settings;
+    const { signal } = call;
     this.#lease.stop();
     try {
-      const { signal } = call;
       const waited = await waitForSettlement({
         store,
         id,
@@ -239,9 +245,15 @@ export class Settlement<O> {
       waited.done();
       return undefined;
     } catch {
+      signal?.throwIfAborted();
       return undefined;
     }
   }
+}
+
+/** The first offer that is what was committed. */
+function standing(offers: readonly Offer[], { outcome }: CommittedOutcome): Offer | undefined {
+  return offers.find(({ encoded }) => sameOutcome(encoded.outcome, outcome));
 }
 
 /** The error of an attempt whose claim is no longer its own. */

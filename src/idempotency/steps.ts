@@ -1,4 +1,5 @@
 import { EvenkeelError } from "../errors.ts";
+import { rules } from "../option-rules.ts";
 import type { StepRecord } from "../store.ts";
 import type { OutcomeCodec } from "./outcome.ts";
 
@@ -26,9 +27,9 @@ export class Steps {
     this.#remember = remember;
   }
 
-  /** Whether the steps were asked otherwise than last time, after which none runs any more. */
-  get mismatched(): boolean {
-    return this.#mismatch !== undefined;
+  /** Set once the steps were asked otherwise than last time, after which none runs any more. */
+  get mismatch(): EvenkeelError | undefined {
+    return this.#mismatch;
   }
 
   /**
@@ -61,13 +62,13 @@ export class Steps {
   }
 
   #whyNot(name: string, remembered: StepRecord | undefined): string | undefined {
-    if (typeof name !== "string" || name === "") return "its name must be a text that is not empty";
-    if (this.#started.has(name)) return `"${name}" was already used in this run`;
-    if (remembered !== undefined && remembered.name !== name) {
-      return `an earlier attempt had "${remembered.name}" here, and not "${name}"`;
-    }
+    // Names are the user's data: no message repeats one.
+    if (!rules.name.test(name)) return `its name must be ${rules.name.says}`;
+    if (this.#started.has(name)) return "its name was already used in this run";
+    if (remembered !== undefined && remembered.name !== name)
+      return "an earlier attempt had a step of another name here";
     if (remembered === undefined && this.#rememberedNames.has(name)) {
-      return `"${name}" stood at another place in an earlier attempt`;
+      return "it stood at another place in an earlier attempt";
     }
     return undefined;
   }

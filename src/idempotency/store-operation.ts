@@ -2,6 +2,7 @@ import type { Clock } from "../clock.ts";
 import { EvenkeelError, isEvenkeelError } from "../errors.ts";
 import type { Random } from "../random.ts";
 import type { StoreCall } from "../store.ts";
+import { onAbort } from "./abort-listeners.ts";
 
 /** What a caller is told to wait after the store failed it. */
 const RETRY_AFTER_MS = 1_000;
@@ -15,6 +16,10 @@ export interface StoreOperation<T> {
   readonly budgetMs: number;
   /** One try. Every try says the same with the same nonce, so that the store does it once. */
   readonly send: (call: StoreCall) => Promise<T>;
+  /** Ends the operation with its reason; what was sent stays sent. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called before the first repetition: whether what was sent before is carried out is unknown from then on. */
+  readonly onUnknown?: () => void;
   /** Gets what a try answers after the operation was settled without it. */
   readonly onStrayAnswer?: (answer: T) => void;
 }
@@ -26,18 +31,23 @@ export interface StoreOperation<T> {
  * @throws EvenkeelError `STORE_UNAVAILABLE` within the budget; any other `EvenkeelError` of the store as it is, at once.
  */
 export function storeOperation<T>(operation: StoreOperation<T>): Promise<T> {
-  const { clock, random, budgetMs, send, onStrayAnswer } = operation;
+  const { clock, random, budgetMs, send, signal, onUnknown, onStrayAnswer } = operation;
   return new Promise<T>((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason);
     const deadline = clock.monotonic() + budgetMs;
     let settled = false;
     let failures = 0;
+    let tries = 0;
     let resent = false;
     let lastError: unknown;
     let timer = clock.setTimer(budgetMs / 2, onSilence);
 
+    const stopListening = onAbort(signal, () => settle(() => reject(signal?.reason)));
+
     function settle(outcome: () => void): void {
       settled = true;
       timer.clear();
+      stopListening();
       outcome();
     }
 
@@ -54,7 +64,7 @@ export function storeOperation<T>(operation: StoreOperation<T>): Promise<T> {
     }
 
     function onTimeout(): void {
-      settle(() => reject(unavailable(lastError)));
+      settle(() => reject(unavailable(lastError ?? new Error(`no answer within ${budgetMs} ms`))));
     }
 
     function onFailure(error: unknown): void {
@@ -74,6 +84,8 @@ export function storeOperation<T>(operation: StoreOperation<T>): Promise<T> {
     }
 
     function attempt(): void {
+      tries += 1;
+      if (tries === 2) onUnknown?.();
       let answer: Promise<T>;
       try {
         answer = send({ timeoutMs: Math.max(1, deadline - clock.monotonic()) });
@@ -91,18 +103,16 @@ export function storeOperation<T>(operation: StoreOperation<T>): Promise<T> {
 }
 
 /**
- * A failure of the engine is unknown. An `EvenkeelError` is the store's own word, and final, unless it says
- * `STORE_UNAVAILABLE` because of something else.
+ * Whether an operation that failed so may have been carried out, and may go better the next time. A failure of the engine is
+ * unknown. An `EvenkeelError` is the store's own word, and final, unless it says `STORE_UNAVAILABLE` because of something
+ * else.
  */
-function mayHaveHappened(error: unknown): boolean {
+export function mayHaveHappened(error: unknown): boolean {
   return !isEvenkeelError(error) || (error.code === "STORE_UNAVAILABLE" && error.cause !== undefined);
 }
 
 function unavailable(cause: unknown): EvenkeelError {
   if (isEvenkeelError(cause)) return cause;
-  const why = cause === undefined ? "did not answer in time" : "failed";
-  return new EvenkeelError("STORE_UNAVAILABLE", `The store ${why}.`, {
-    retryAfterMs: RETRY_AFTER_MS,
-    ...(cause === undefined ? {} : { cause }),
-  });
+  const options = { retryAfterMs: RETRY_AFTER_MS, cause };
+  return new EvenkeelError("STORE_UNAVAILABLE", "The store failed, or did not answer in time.", options);
 }

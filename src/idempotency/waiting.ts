@@ -1,8 +1,9 @@
 import type { Clock, Timer } from "../clock.ts";
-import { EvenkeelError, isEvenkeelError } from "../errors.ts";
+import { EvenkeelError } from "../errors.ts";
 import type { Random } from "../random.ts";
 import type { ExecutionView, LedgerStore } from "../store.ts";
-import { storeOperation } from "./store-operation.ts";
+import { onAbort } from "./abort-listeners.ts";
+import { mayHaveHappened, storeOperation } from "./store-operation.ts";
 
 const FIRST_POLL_MS = 20;
 const LONGEST_POLL_MS = 500;
@@ -95,7 +96,7 @@ class Watcher {
       if (signal?.aborted) return reject(signal.reason);
       const leave = (): void => {
         timer.clear();
-        signal?.removeEventListener("abort", onAbort);
+        stopListening();
         this.#waiters.delete(waiter);
         this.#watchers.waiting -= 1;
         if (this.#waiters.size === 0) this.#stop();
@@ -110,9 +111,8 @@ class Watcher {
           reject(error);
         },
       };
-      const onAbort = (): void => waiter.reject(signal?.reason);
       const timer = clock.setTimer(Math.max(0, timeoutMs), () => waiter.reject(this.#timeout()));
-      signal?.addEventListener("abort", onAbort, { once: true });
+      const stopListening = onAbort(signal, () => waiter.reject(signal?.reason));
       this.#waiters.add(waiter);
       this.#watchers.waiting += 1;
       if (this.#waiters.size === 1) this.#start();
@@ -170,9 +170,9 @@ class Watcher {
       this.#tell(view);
     } catch (error) {
       this.#polling = false;
-      // A store that is down may come back before the waiters' time is up; a record that is broken will not mend.
-      if (isEvenkeelError(error) && error.code !== "STORE_UNAVAILABLE") this.#tellAll((waiter) => waiter.reject(error));
-      else this.#arm();
+      // A store that is down may come back before the waiters' time is up; one that refuses has said its last word.
+      if (mayHaveHappened(error)) this.#arm();
+      else this.#tellAll((waiter) => waiter.reject(error));
     }
     if (this.#pollAgain) void this.#poll();
   }

@@ -1,4 +1,5 @@
 import { EvenkeelError, isEvenkeelError } from "../errors.ts";
+import { acceptOptions, type OptionRules, rules } from "../option-rules.ts";
 import { optionsSchema, parseOptions } from "../options.ts";
 import { createExecutor } from "./execution.ts";
 import type { IdempotentResult } from "./execution-call.ts";
@@ -9,10 +10,10 @@ import { executionSettings, IDEMPOTENCY_RULES, type IdempotencyOptions } from ".
 
 /** What one call may say of itself; it wins over the options. */
 export interface CallOptions {
-  readonly key?: string;
-  readonly scope?: string;
+  readonly key?: string | undefined;
+  readonly scope?: string | undefined;
   /** Ends this caller's waiting with its reason; when this call runs the function it aborts `ctx.signal`. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A function that runs once per key. */
@@ -24,6 +25,10 @@ export interface IdempotentFunction<I, O> {
 }
 
 const SCHEMA = optionsSchema(IDEMPOTENCY_RULES, ["store", "operation"]);
+
+/** Key and scope have rules and errors of their own. */
+const ANY = rules.custom("anything", () => true);
+const CALL_RULES: OptionRules = { key: ANY, scope: ANY, signal: rules.signal };
 
 /**
  * Makes a function run once per (operation, scope, key) within its retention, and gives every caller the same outcome:
@@ -54,33 +59,31 @@ export function withIdempotency<I, O>(
 ): IdempotentFunction<I, O> {
   if (typeof fn !== "function") throw new EvenkeelError("INVALID_OPTIONS", "withIdempotency: fn must be a function.");
   parseOptions("withIdempotency", SCHEMA, options);
-  const { operation } = options;
+  // Taken now: what the user does to the options afterwards changes nothing.
+  const { operation, scope = "", key: keyOf, fingerprint: choose } = options;
   const executor = createExecutor<O>(executionSettings(options));
 
   function fingerprint(input: I): string | undefined {
-    if (options.fingerprint === false) return undefined;
+    if (choose === false) return undefined;
     try {
-      return fingerprintOf(options.fingerprint === undefined ? input : options.fingerprint(input));
+      return fingerprintOf(choose === undefined ? input : choose(input));
     } catch (cause) {
       if (isEvenkeelError(cause)) throw cause;
       throw new EvenkeelError("INVALID_FINGERPRINT", "The input can't be fingerprinted: reading it failed.", { cause });
     }
   }
 
-  function scopeOf(input: I): unknown {
-    return typeof options.scope === "function" ? options.scope(input) : (options.scope ?? "");
-  }
-
   async function run(input: I, call: CallOptions = {}): Promise<IdempotentResult<O>> {
+    acceptOptions("withIdempotency: the call", CALL_RULES, call);
     const { signal } = call;
     signal?.throwIfAborted();
-    const scope = acceptScope(call.scope ?? scopeOf(input));
+    const callScope = acceptScope(call.scope ?? (typeof scope === "function" ? scope(input) : scope));
     // Frozen before anything is awaited, so that nobody can change the input in between.
     const frozen = fingerprint(input);
-    const key = acceptKey(call.key ?? (await options.key?.(input)));
+    const key = acceptKey(call.key ?? (await keyOf?.(input)));
     return executor.execute({
       operation,
-      scope,
+      scope: callScope,
       key,
       fingerprint: frozen,
       signal,

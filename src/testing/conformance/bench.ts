@@ -155,7 +155,7 @@ export class Bench {
 
   /** Gives the record up to its next caller. */
   grantRetry(holder: Holder, retentionMs = this.retentionMs) {
-    return this.executions.release({ ...holder, as: { mode: "retry", retentionMs } }, CALL);
+    return this.executions.release({ ...holder, as: { mode: "retry", attempt: 1, retentionMs } }, CALL);
   }
 
   step(holder: Holder, position: number, name: string, outcome = this.outcome(name)) {

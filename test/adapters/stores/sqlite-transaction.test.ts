@@ -160,6 +160,7 @@ describe.each(drivers)("ctx.complete(value, tx) with $name", ({ open }) => {
 
   it("works on another connection to the same file", async () => {
     const other = open(folder.file("shop.db"));
+    other.exec("PRAGMA synchronous = FULL");
     const pay = payer(async (ctx) => {
       other.exec("BEGIN IMMEDIATE");
       other.prepare("INSERT INTO payments VALUES (?)").run(ctx.key);
@@ -172,10 +173,52 @@ describe.each(drivers)("ctx.complete(value, tx) with $name", ({ open }) => {
     other.close();
   });
 
+  it("refuses another connection that commits less durably than the store", async () => {
+    const other = open(folder.file("shop.db"));
+    other.exec("PRAGMA synchronous = NORMAL");
+    const pay = payer(async (ctx) => {
+      other.exec("BEGIN IMMEDIATE");
+      try {
+        await ctx.complete("paid", other);
+      } finally {
+        other.exec("ROLLBACK");
+      }
+    });
+    await expect(pay("in", { key: "k" })).rejects.toMatchObject({ code: "STORE_MISCONFIGURED", message: /FULL/ });
+    other.close();
+  });
+
+  it("gives every caller what was completed first in the transaction", async () => {
+    const pay = payer(async (ctx) => {
+      db.exec("BEGIN IMMEDIATE");
+      await ctx.complete("a", db);
+      await ctx.complete("b", db);
+      db.exec("COMMIT");
+      await ctx.complete("c");
+      return "d";
+    });
+    expect(await pay("in", { key: "k" })).toBe("a");
+    expect(await pay("in", { key: "k" })).toBe("a");
+  });
+
+  it("works in a deferred transaction, also after it has read", async () => {
+    const pay = payer(async (ctx) => {
+      db.exec("BEGIN");
+      expect(payments()).toBe(0);
+      await ctx.complete("paid", db);
+      db.exec("COMMIT");
+      return "paid";
+    });
+    expect(await pay("in", { key: "k" })).toBe("paid");
+    expect(await pay.run("in", { key: "k" })).toMatchObject({ replayed: true });
+  });
+
   it("refuses what is no open transaction on the store's own file", async () => {
     const elsewhere = open(folder.file("elsewhere.db"));
+    const closed = open(folder.file("shop.db"));
+    closed.close();
     elsewhere.exec("BEGIN IMMEDIATE");
-    for (const tx of [db, elsewhere, {}, "tx", null]) {
+    for (const tx of [db, elsewhere, closed, {}, "tx", null]) {
       const pay = payer((ctx) => ctx.complete("paid", tx));
       await expect(pay("in", { key: "k" })).rejects.toMatchObject({ code: "INVALID_OPTIONS" });
     }
