@@ -1,7 +1,20 @@
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, isAbsolute, join } from "node:path";
 import { defineConfig } from "tsup";
 
+/** The source maps of the CommonJS files name the builder's own folders, which are nobody's business. */
+function forgetFolders(folder: string): void {
+  for (const file of readdirSync(folder).filter((name) => name.endsWith(".cjs.map"))) {
+    const path = join(folder, file);
+    const map = JSON.parse(readFileSync(path, "utf8")) as { file?: string; sources: string[] };
+    map.sources = map.sources.map((source) => (isAbsolute(source) ? basename(source) : source));
+    if (map.file !== undefined) map.file = basename(map.file);
+    writeFileSync(path, JSON.stringify(map));
+  }
+}
+
 /** One entry a subpath of the exports map in package.json. */
-export default defineConfig({
+export default defineConfig((options) => ({
   entry: {
     index: "src/index.ts",
     memory: "adapters/stores/memory.ts",
@@ -20,4 +33,5 @@ export default defineConfig({
   clean: true,
   // tsup sets baseUrl for its declaration build, which TypeScript 6 deprecates.
   dts: { compilerOptions: { ignoreDeprecations: "6.0" } },
-});
+  onSuccess: async () => forgetFolders(options.outDir ?? "dist"),
+}));

@@ -64,8 +64,14 @@ export function idempotency(options: HttpOptions<Request>): RequestHandler {
       url: req.originalUrl,
       parsedBody: () => parsedBody(req),
       pass: () => next(),
-      run(context) {
+      run(context, onStream) {
         req.idempotency = context;
+        const { sendFile } = res;
+        // Its callback may be told that the client has left before there is a stream to be seen.
+        res.sendFile = (...args: unknown[]) => {
+          onStream();
+          return Reflect.apply(sendFile, res, args);
+        };
         next();
       },
       fail: (error) => next(error),
@@ -87,6 +93,9 @@ interface ParsedFile {
   readonly mimetype?: string;
   readonly size?: number;
   readonly buffer?: Uint8Array;
+  /** express-fileupload's names. */
+  readonly name?: string;
+  readonly data?: Uint8Array;
 }
 
 function parsedBody(req: Request): HttpBody {
@@ -98,6 +107,6 @@ function parsedBody(req: Request): HttpBody {
 }
 
 function uploadedFile(file: ParsedFile): UploadedFile {
-  const { fieldname = "", originalname = "", mimetype = "", size = 0, buffer } = file;
+  const { fieldname = "", name = "", originalname = name, mimetype = "", size = 0, data, buffer = data } = file;
   return { field: fieldname, name: originalname, mediaType: mimetype, size, bytes: buffer };
 }

@@ -34,7 +34,7 @@ export async function acceptableTo(
   if (body === undefined) return response;
   // The stored `Vary` has to win over that of an outer layer now, since it says more.
   const outer = response.outer.filter((name) => name !== "vary");
-  return new StoredResponse(response.status, decodedHeaders(response.headers), outer, body);
+  return new StoredResponse(response.status, decodedHeaders(response.headers), outer, body, response.removed);
 }
 
 function decodedHeaders(headers: readonly HeaderPair[]): HeaderPair[] {

@@ -1,12 +1,14 @@
 import { createHash } from "node:crypto";
+import { EvenkeelError } from "../errors.ts";
 import { parseFaithfully } from "./faithful-json.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 
 /**
  * The body of a request as the layer finds it: the bytes, or what a parser that ran before has made of them. `files` are
- * those of a multipart parser.
+ * those of a multipart parser. `gone` is a body that somebody has read who left nothing of it.
  */
 export type HttpBody =
+  | { readonly kind: "gone" }
   | { readonly kind: "bytes"; readonly bytes: Uint8Array }
   | { readonly kind: "parsed"; readonly value: unknown; readonly files?: readonly UploadedFile[] };
 
@@ -32,7 +34,8 @@ export interface HttpPayload {
  * The fingerprint of a request: method, path, query, media type and the whole body; never a header about who asks.
  * JSON bodies that differ only in white space and the order of keys are equal, unless their value would hide a difference
  * (a key that comes twice, a number beyond 2^53): those are compared as bytes.
- * @throws EvenkeelError `INVALID_FINGERPRINT` for a parsed body without a canonical form.
+ * @throws EvenkeelError `INVALID_FINGERPRINT` for a parsed body without a canonical form, and where a part of the body can't
+ * be seen: what can't be compared must not count as equal.
  */
 export function fingerprintOfRequest({ method, url, contentType, body }: HttpPayload): string {
   const { path, query } = splitUrl(url);
@@ -52,6 +55,7 @@ export function splitUrl(url: string): { path: string; query: string } {
 }
 
 function canonical(body: HttpBody, mediaType: MediaType): unknown {
+  if (body.kind === "gone") throw unseen("its body was read before, and nothing of it is left");
   if (body.kind === "parsed" && !isText(body.value)) {
     return ["parsed", body.value, (body.files ?? []).map(canonicalFile)];
   }
@@ -61,7 +65,13 @@ function canonical(body: HttpBody, mediaType: MediaType): unknown {
 }
 
 function canonicalFile({ field, name, mediaType, size, bytes }: UploadedFile): unknown {
-  return [field, name, mediaType, size, bytes === undefined ? undefined : digestOf(bytes)];
+  if (bytes === undefined) throw unseen("an uploaded file is not in memory");
+  return [field, name, mediaType, size, digestOf(bytes)];
+}
+
+function unseen(what: string): EvenkeelError {
+  const remedy = "mount the idempotency layer before what reads the body, or give it the `fingerprint` option";
+  return new EvenkeelError("INVALID_FINGERPRINT", `The request can't be compared: ${what}; ${remedy}.`);
 }
 
 function isText(value: unknown): value is string | Uint8Array {

@@ -17,6 +17,10 @@ import { type OutgoingResponse, problemResponse } from "./outgoing-response.ts";
 export interface CapturedResponse extends RecordedResponse {
   /** Lower-case names of headers that an outer layer had set before the handler, which left them alone. */
   readonly outer: readonly string[];
+  /** Lower-case names of headers that an outer layer had set before the handler, which took them away. */
+  readonly removed: readonly string[];
+  /** Whether the answer may only say that the client had left, so that what the handler had to send was not taken. */
+  readonly isRefused: boolean;
 }
 
 /** What a shim tells of a request, and does for the policy. */
@@ -104,11 +108,11 @@ export function createHttpPolicy<Request>(owner: string, options: HttpOptions<Re
           context: httpContext(context),
           onUnkept(response) {
             // Durable before the stream goes on: its effect has happened, however the stream ends.
-            if (settings.record(response) === "store") context.complete(UNKEPT).catch(() => {});
+            if (settings.record(recorded(response)) === "store") context.complete(UNKEPT).catch(() => {});
           },
         }),
       );
-      if (settings.record(captured) === "release") throw NOT_KEPT;
+      if (!captured.isRefused && settings.record(recorded(captured)) === "release") throw NOT_KEPT;
       answered = asOutcome(captured, exchange.method);
       return answered;
     }
@@ -154,9 +158,12 @@ export function createHttpPolicy<Request>(owner: string, options: HttpOptions<Re
     return fingerprintOfRequest({ method, url, contentType: valuesOf(rawHeaders, "content-type")[0], body });
   }
 
-  function asOutcome({ status, headers, outer, body }: CapturedResponse, method: string): HttpOutcome {
-    if (body === undefined) return UNKEPT;
-    return new StoredResponse(status, endToEnd(headers, method), outer, body);
+  function asOutcome(captured: CapturedResponse, method: string): HttpOutcome {
+    const { status, headers, outer, removed, body, isRefused } = captured;
+    if (body === undefined || isRefused) return UNKEPT;
+    const removable = removed.map((name): HeaderPair => [name, ""]);
+    const gone = keptHeaders(removable, settings).map(([name]) => name);
+    return new StoredResponse(status, endToEnd(headers, method), outer, body, gone);
   }
 
   async function replayOf(
@@ -168,8 +175,8 @@ export function createHttpPolicy<Request>(owner: string, options: HttpOptions<Re
     const accepted = valuesOf(rawHeaders, "accept-encoding");
     const response = await acceptableTo(accepted.length === 0 ? undefined : accepted.join(","), value);
     const mark: HeaderPair[] = replayed ? [[settings.replayHeaderName, "true"]] : [];
-    const { status, outer, body } = response;
-    return { status, headers: [...endToEnd(response.headers, method), ...mark], outer, body };
+    const { status, outer, removed, body } = response;
+    return { status, headers: [...endToEnd(response.headers, method), ...mark], outer, removed, body };
   }
 
   function endToEnd(headers: readonly HeaderPair[], method: string): HeaderPair[] {
@@ -188,6 +195,11 @@ export function createHttpPolicy<Request>(owner: string, options: HttpOptions<Re
   }
 
   return { settings, admit, handle };
+}
+
+/** What a `record` function sees of it. */
+function recorded({ status, headers, body }: CapturedResponse): RecordedResponse {
+  return { status, headers, body };
 }
 
 /** What a function of the user's threw: never to be taken for an error of the layer, even if it is of the same class. */

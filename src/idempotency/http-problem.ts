@@ -120,13 +120,14 @@ const OTHER: ProblemKind = {
   detail: "The idempotency layer failed.",
 };
 
-/** The document of an error. Of the error's own words only those about a malformed key, which say what to change. */
+/** The document of an error. Of the error's own words only those that say what to change, and repeat nothing sent. */
 export function problemOf(error: EvenkeelError): HttpProblem {
   const kind = KINDS[error.code] ?? OTHER;
   const retryAfterMs = error.retryAfterMs ?? (kind.retryAfter ? DEFAULT_RETRY_AFTER_MS : undefined);
   return {
     ...documentOf(error.code, error.retryable),
     ...(error.code === "KEY_INVALID" ? { detail: `${USAGE}. ${error.message}` } : {}),
+    ...(error.code === "INVALID_FINGERPRINT" ? { detail: error.message } : {}),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   };
 }

@@ -11,12 +11,21 @@ export class StoredResponse {
   /** Lower-case names of headers that an outer layer had set before the handler, which left them alone. */
   readonly outer: readonly string[];
   readonly body: Uint8Array;
+  /** Lower-case names of headers that an outer layer had set before the handler, which took them away. */
+  readonly removed: readonly string[];
 
-  constructor(status: number, headers: readonly HeaderPair[], outer: readonly string[], body: Uint8Array) {
+  constructor(
+    status: number,
+    headers: readonly HeaderPair[],
+    outer: readonly string[],
+    body: Uint8Array,
+    removed: readonly string[] = [],
+  ) {
     this.status = status;
     this.headers = headers;
     this.outer = outer;
     this.body = body;
+    this.removed = removed;
   }
 }
 
@@ -93,8 +102,10 @@ export function responseCodec(inner: Codec): Codec {
   };
 }
 
-function encodeResponse({ status, headers, outer, body }: StoredResponse): Uint8Array {
-  const head = Buffer.from(JSON.stringify({ status, headers, outer }));
+function encodeResponse({ status, headers, outer, removed, body }: StoredResponse): Uint8Array {
+  // Left out where there is nothing to say, as in records from before there was such a list.
+  const taken = removed.length === 0 ? {} : { removed };
+  const head = Buffer.from(JSON.stringify({ status, headers, outer, ...taken }));
   const prefix = Buffer.allocUnsafe(PREFIX_BYTES);
   prefix[0] = RESPONSE;
   prefix.writeUInt32BE(head.length, 1);
@@ -112,16 +123,19 @@ function decodeResponse(bytes: Uint8Array): StoredResponse {
   if (view.length < PREFIX_BYTES) throw recordCorrupt("its response is cut off");
   const headEnd = PREFIX_BYTES + view.readUInt32BE(1);
   if (headEnd > view.length) throw recordCorrupt("its response is cut off");
-  const { status, headers, outer } = parseHead(view.toString("utf8", PREFIX_BYTES, headEnd));
+  const { status, headers, outer, removed = [] } = parseHead(view.toString("utf8", PREFIX_BYTES, headEnd));
   if (!isFinalStatus(status)) throw recordCorrupt("its status can't be sent");
   if (!Array.isArray(headers) || !headers.every(isSendableHeader)) throw recordCorrupt("its headers can't be sent");
   if (!Array.isArray(outer) || !outer.every((name) => typeof name === "string")) {
     throw recordCorrupt("its header names can't be read");
   }
-  return new StoredResponse(status, headers, outer, Uint8Array.prototype.slice.call(bytes, headEnd));
+  if (!Array.isArray(removed) || !removed.every((name) => isSendableHeader([name, ""]))) {
+    throw recordCorrupt("its header names can't be read");
+  }
+  return new StoredResponse(status, headers, outer, Uint8Array.prototype.slice.call(bytes, headEnd), removed);
 }
 
-function parseHead(text: string): { status?: unknown; headers?: unknown; outer?: unknown } {
+function parseHead(text: string): { status?: unknown; headers?: unknown; outer?: unknown; removed?: unknown } {
   let head: unknown;
   try {
     head = JSON.parse(text);

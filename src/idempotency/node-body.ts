@@ -13,7 +13,7 @@ const readBodies = new WeakMap<IncomingMessage, Uint8Array>();
 export async function nodeBody(req: IncomingMessage, maxBytes: number, parsed: () => HttpBody): Promise<HttpBody> {
   const known = readBodies.get(req);
   if (known !== undefined) return { kind: "bytes", bytes: known };
-  if (!isUnread(req)) return parsed();
+  if (!isUnread(req)) return hasBody(req) ? leftOf(parsed()) : parsed();
   const bytes = await readAndPutBack(req, maxBytes);
   readBodies.set(req, bytes);
   return { kind: "bytes", bytes };
@@ -24,10 +24,38 @@ export function dropUnread(req: IncomingMessage): void {
   if (readBodies.has(req) && !req.readableEnded && !req.readableFlowing) req.resume();
 }
 
-function isUnread(req: IncomingMessage): boolean {
+/**
+ * Keeps a body that nobody has read yet from flowing to listeners that are there already (a counter of bytes, a log): what
+ * they are given can't be put back for the handler. To be called in the tick of the request. The listeners get everything
+ * once the body is let go, together with the handler's own.
+ */
+export function holdBody(req: IncomingMessage): { letGo(): void } {
+  const listeners = req.rawListeners("data") as ((chunk: unknown) => void)[];
+  if (listeners.length === 0 || !isUnread(req)) return { letGo: () => {} };
+  req.pause();
+  for (const listener of listeners) req.off("data", listener);
+  return {
+    letGo() {
+      if (listeners.length === 0) return;
+      for (const listener of listeners.splice(0)) req.on("data", listener);
+      req.resume();
+    },
+  };
+}
+
+function hasBody(req: IncomingMessage): boolean {
   const { "content-length": length, "transfer-encoding": coding } = req.headers;
-  const hasBody = coding !== undefined || Number(length ?? 0) > 0;
-  return hasBody && !req.readableDidRead && !req.readableEnded && !req.destroyed;
+  return coding !== undefined || Number(length ?? 0) > 0;
+}
+
+function isUnread(req: IncomingMessage): boolean {
+  return hasBody(req) && !req.readableDidRead && !req.readableEnded && !req.destroyed;
+}
+
+/** What has become of a body that was read before; a reader that left nothing has made it invisible. */
+function leftOf(body: HttpBody): HttpBody {
+  const isGone = body.kind === "parsed" && body.value === undefined && (body.files ?? []).length === 0;
+  return isGone ? { kind: "gone" } : body;
 }
 
 function readAndPutBack(req: IncomingMessage, maxBytes: number): Promise<Uint8Array> {

@@ -8,8 +8,11 @@ import {
   type ResponseHead,
   readHead,
   restoreHeaders,
+  validateHead,
 } from "./node-head.ts";
 import { headersSent, interpose, type NativeResponse } from "./node-interposition.ts";
+import { afterEnd, bytesOf, lengthMismatch, type WriteCallback, withResolvers } from "./node-pieces.ts";
+import { NodeSources } from "./node-sources.ts";
 
 export interface CaptureOptions {
   /** A longer body is not kept. */
@@ -17,8 +20,6 @@ export interface CaptureOptions {
   /** Called once, when a response that is going out turns out to be too long to keep, or without end. */
   readonly onUnkept: (response: CapturedResponse) => void;
 }
-
-type WriteCallback = (error?: Error | null) => void;
 
 /**
  * Stands between a handler and its `ServerResponse`, at the level of writeHead, write and end, so that everything built on
@@ -34,6 +35,7 @@ export class NodeCapture {
   readonly #res: ServerResponse;
   readonly #options: CaptureOptions;
   readonly #native: NativeResponse;
+  readonly #sources: NodeSources;
   /** The headers that were there before the handler. */
   readonly #before: HeaderLines;
   readonly #resolve: (response: CapturedResponse) => void;
@@ -59,6 +61,7 @@ export class NodeCapture {
     this.#res = res;
     this.#options = options;
     this.#before = headerLines(res);
+    this.#sources = new NodeSources(res, () => this.#breakOff());
     this.#native = interpose(res, {
       writeHead: (args) => this.#writeHead(args),
       write: (chunk, encoding, callback) => this.#write(chunk, encoding, callback),
@@ -101,11 +104,15 @@ export class NodeCapture {
     this.#native.end(body);
   }
 
+  /** The handler has something sent that comes as a stream. */
+  expectStream(): void {
+    this.#sources.expect();
+  }
+
   /** The client is gone. What the handler still writes is kept; nothing is sent any more. */
   clientLeft(): void {
     this.#clientLeft = true;
-    // A source that the framework takes away now will not end the response any more.
-    if (this.#begun && !this.#ended) this.#res.once("unpipe", () => this.cutOff());
+    this.#sources.clientLeft();
   }
 
   /**
@@ -113,9 +120,18 @@ export class NodeCapture {
    * @returns false when none had begun.
    */
   cutOff(): boolean {
-    if (this.#head === undefined || !this.#begun) return this.#ended;
-    if (!this.#ended) this.#resolve({ ...this.#head, body: undefined });
+    if (this.#head === undefined && !this.#sources.mayBeRefused) return false;
+    this.#breakOff();
     return true;
+  }
+
+  #breakOff(): void {
+    if (!this.#ended) this.#settle({ ...this.#captured(), body: undefined });
+  }
+
+  #settle(response: CapturedResponse): void {
+    this.#sources.stop();
+    this.#resolve(response);
   }
 
   /** Whether the handler believes the head to be sent, and it is not. */
@@ -128,7 +144,7 @@ export class NodeCapture {
     if (this.#head !== undefined) throw headersSent();
     const [status] = args;
     // Throws what it always throws.
-    if (typeof status !== "number" || !(status >= 100 && status <= 999)) return this.#native.writeHead(...args);
+    if (typeof status !== "number" || !(status >= 100 && status < 1_000)) return this.#native.writeHead(...args);
     const reason = typeof args[1] === "string" ? args[1] : undefined;
     const res = this.#res;
     applyHeaders(res, reason === undefined ? (args[1] ?? args[2]) : args[2]);
@@ -146,6 +162,7 @@ export class NodeCapture {
 
   #takeHead(): void {
     const res = this.#res;
+    validateHead(res);
     this.#head = readHead(res, this.#before);
     const announced = headerOf(this.#head.headers, "content-length");
     if (announced !== undefined && !res.hasHeader("transfer-encoding")) this.#announcedBytes = Number(announced);
@@ -185,13 +202,14 @@ export class NodeCapture {
       return this.#res;
     }
     this.#decideHead();
+    this.#acceptLength(this.#size + (this.#hasBody ? (bytes?.length ?? 0) : 0));
     this.#ended = true;
     if (bytes !== undefined) {
       this.#keep(bytes);
       if (this.#hasBody) this.#held.push(bytes);
     }
     if (done !== undefined) this.#res.once("finish", () => done());
-    this.#resolve(this.#captured());
+    this.#settle(this.#captured());
     return this.#res;
   }
 
@@ -202,6 +220,13 @@ export class NodeCapture {
     if (this.#clientLeft || !this.#hasBody || this.#announcedBytes === 0) return;
     this.#begin();
     this.#native.flushHeaders();
+  }
+
+  /** A body of another length than was announced reaches nobody as it is: a replay must not make it look right. */
+  #acceptLength(size: number): void {
+    if (!this.#hasBody || this.#announcedBytes === undefined || this.#announcedBytes === size) return;
+    if (this.#res.strictContentLength) throw lengthMismatch(size, this.#announcedBytes);
+    this.#kept = undefined;
   }
 
   get #hasBody(): boolean {
@@ -231,28 +256,8 @@ export class NodeCapture {
   }
 
   #captured(): CapturedResponse {
-    const head = this.#head ?? { status: this.#res.statusCode, headers: [], outer: [] };
-    return { ...head, body: this.#kept === undefined ? undefined : Buffer.concat(this.#kept) };
+    const head = this.#head ?? { status: this.#res.statusCode, headers: [], outer: [], removed: [] };
+    const isRefused = this.#sources.mayBeRefused && !this.#begun && head.status >= 400;
+    return { ...head, isRefused, body: this.#kept === undefined ? undefined : Buffer.concat(this.#kept) };
   }
-}
-
-/** A copy: the writer may use its buffer again. Undefined for what can't be written. */
-function bytesOf(chunk: unknown, encoding: unknown): Uint8Array | undefined {
-  if (typeof chunk === "string") {
-    return Buffer.from(chunk, typeof encoding === "string" ? (encoding as BufferEncoding) : "utf8");
-  }
-  return chunk instanceof Uint8Array ? Buffer.from(chunk) : undefined;
-}
-
-function afterEnd(code: string, message: string): Error {
-  return Object.assign(new Error(message), { code });
-}
-
-/** `Promise.withResolvers`, which Node 20 lacks. */
-function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
-  let resolve!: (value: T) => void;
-  const promise = new Promise<T>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
 }

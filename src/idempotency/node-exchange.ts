@@ -1,11 +1,13 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { Timer } from "../clock.ts";
 import type { ExecutionContext } from "./execution-context.ts";
 import type { HttpBody } from "./http-fingerprint.ts";
 import { isBodiless } from "./http-headers.ts";
 import type { HandlerRun, HttpPolicy, HttpVerdict } from "./http-policy.ts";
-import { dropUnread, nodeBody } from "./node-body.ts";
+import { dropUnread, holdBody, nodeBody } from "./node-body.ts";
 import { NodeCapture } from "./node-capture.ts";
+import { isClientGone, isClosedByServer, watchConnection } from "./node-client.ts";
 import type { OutgoingResponse } from "./outgoing-response.ts";
 
 /** What a shim over `node:http` tells of its framework. */
@@ -20,8 +22,11 @@ export interface NodeExchange<Request> {
   parsedBody(): HttpBody;
   /** Lets the request through as if the layer weren't there. */
   pass(): void;
-  /** Runs the handler under a claim. */
-  run(context: ExecutionContext): void;
+  /**
+   * Runs the handler under a claim.
+   * @param onStream - to be called when the handler has the framework send something as a stream that will come later.
+   */
+  run(context: ExecutionContext, onStream: () => void): void;
   /** Gives an error of the user's own code to the framework. */
   fail(error: unknown): void;
 }
@@ -47,13 +52,29 @@ async function serveKeyed<Request>(policy: HttpPolicy<Request>, node: NodeExchan
   const abandoned = new AbortController();
   let capture: NodeCapture | undefined;
   let abandonTimer: Timer | undefined;
+  let isGone = false;
+  /** Whether the connection is to be destroyed once the answer is out. */
+  let isDestroyed = false;
 
   function onClose(): void {
+    // Of the response and of its connection, or of the connection alone where the response never got it.
+    if (isGone) return;
+    isGone = true;
     if (capture === undefined) return left.abort();
     if (capture.ended) return;
+    // An answer that was broken off here: nobody will end it.
+    if (isClosedByServer(req, res) && capture.cutOff()) return;
     capture.clientLeft();
     const { clock } = settings.execution;
     abandonTimer = clock.setTimer(settings.abandonAfterMs, onAbandoned, { ref: false });
+  }
+
+  // Express destroys the connection when a handler fails after its head. The answer of one that has ended goes out first.
+  function onDestroying(): boolean {
+    if (capture === undefined) return false;
+    if (isGone) capture.cutOff();
+    isDestroyed ||= capture.ended && !isGone;
+    return isDestroyed;
   }
 
   function onAbandoned(): void {
@@ -62,14 +83,17 @@ async function serveKeyed<Request>(policy: HttpPolicy<Request>, node: NodeExchan
 
   async function answer({ context, onUnkept }: HandlerRun) {
     capture = new NodeCapture(res, { maxBodyBytes: settings.maxBodyBytes, onUnkept });
-    node.run(context);
+    body.letGo();
+    node.run(context, () => capture?.expectStream());
     const captured = await capture.answer;
     abandonTimer?.clear();
     return captured;
   }
 
+  const body = holdBody(req);
   // Nobody is there to take an answer, and nothing has run: the retry is the first request.
-  if (res.destroyed) return;
+  if (isClientGone(req, res)) return;
+  const unwatch = watchConnection(req.socket, { closed: onClose, destroying: onDestroying });
   res.once("close", onClose);
   res.once("finish", () => dropUnread(req));
   const verdict = await policy.handle(
@@ -87,6 +111,9 @@ async function serveKeyed<Request>(policy: HttpPolicy<Request>, node: NodeExchan
   );
   abandonTimer?.clear();
   res.off("close", onClose);
+  unwatch();
+  body.letGo();
+  if (isDestroyed) destroyAfter(res, req.socket);
   carryOut(verdict, node, capture);
 }
 
@@ -108,8 +135,20 @@ function carryOut(
   }
 }
 
+/** Destroys a connection once the answer is out. */
+function destroyAfter(res: ServerResponse, socket: Socket): void {
+  if (res.destroyed) return void socket.destroy();
+  // So that the client doesn't send its next request on it.
+  res.shouldKeepAlive = false;
+  res.once("finish", () => socket.destroy());
+}
+
 /** Sends an answer of the layer, or a replay. What an outer layer has set for itself stays. */
-function send(res: ServerResponse, { status, headers, outer, body }: OutgoingResponse, capture?: NodeCapture): void {
+function send(
+  res: ServerResponse,
+  { status, headers, outer, removed, body }: OutgoingResponse,
+  capture?: NodeCapture,
+): void {
   if (res.headersSent || res.destroyed) return;
   const lines = new Map<string, { name: string; values: string[] }>();
   for (const [name, value] of headers) {
@@ -119,6 +158,7 @@ function send(res: ServerResponse, { status, headers, outer, body }: OutgoingRes
     else lines.set(lower, { name, values: [value] });
   }
   res.statusCode = status;
+  for (const name of removed) res.removeHeader(name);
   for (const [lower, { name, values }] of lines) {
     if (lower === "set-cookie") res.appendHeader(name, values);
     else if (!outer.includes(lower) || !res.hasHeader(name)) {

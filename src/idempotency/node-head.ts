@@ -1,9 +1,9 @@
 import type { ServerResponse } from "node:http";
-import type { HeaderPair } from "./http-headers.ts";
+import { type HeaderPair, isBodiless } from "./http-headers.ts";
 import type { CapturedResponse } from "./http-policy.ts";
 
 /** A response less its body. */
-export type ResponseHead = Omit<CapturedResponse, "body">;
+export type ResponseHead = Omit<CapturedResponse, "body" | "isRefused">;
 
 /** The lines of each header by its lower-case name. */
 export type HeaderLines = ReadonlyMap<string, readonly string[]>;
@@ -33,7 +33,29 @@ export function readHead(res: ServerResponse, before: HeaderLines): ResponseHead
     else if (earlier?.join("\n") === lines.join("\n")) outer.push(lower);
     for (const line of lines) headers.push([name, line]);
   }
-  return { status: res.statusCode, headers, outer };
+  const removed = [...before.keys()].filter((name) => !res.hasHeader(name));
+  return { status: res.statusCode, headers, outer, removed };
+}
+
+/** What Node takes for no status message. */
+const NOT_A_REASON = /[^\t\x20-\x7e\x80-\xff]/;
+
+/** @throws Error what Node throws for a head that it does not send: while there is nothing to be taken back yet. */
+export function validateHead(res: ServerResponse): void {
+  if (res.statusMessage && NOT_A_REASON.test(res.statusMessage)) {
+    throw Object.assign(new TypeError("Invalid character in statusMessage"), { code: "ERR_INVALID_CHAR" });
+  }
+  if (res.hasHeader("trailer") && !isChunked(res)) {
+    const message = "Trailers are invalid with this transfer encoding";
+    throw Object.assign(new Error(message), { code: "ERR_HTTP_TRAILER_INVALID" });
+  }
+}
+
+function isChunked(res: ServerResponse): boolean {
+  if (isBodiless(res.statusCode)) return false;
+  const coding = res.getHeader("transfer-encoding");
+  if (coding !== undefined) return /(?:^|\W)chunked(?:$|\W)/i.test(String(coding));
+  return res.req?.method !== "HEAD" && res.useChunkedEncodingByDefault && !res.hasHeader("content-length");
 }
 
 /** `writeHead`'s headers: an object, a flat list, or a list of pairs. They replace what was set, lists line by line. */

@@ -7,6 +7,8 @@ export interface OutgoingResponse {
   readonly headers: readonly HeaderPair[];
   /** Lower-case names of headers that give way to what an outer layer has set. */
   readonly outer: readonly string[];
+  /** Lower-case names of headers that an outer layer may have set and that are not sent. */
+  readonly removed: readonly string[];
   readonly body: Uint8Array;
 }
 
@@ -19,7 +21,7 @@ export function problemResponse(
   const { status, retryAfterMs } = chosen;
   const headers: HeaderPair[] = [["Content-Type", "application/problem+json"]];
   if (typeof retryAfterMs === "number") headers.push(["Retry-After", String(retryAfterSeconds(retryAfterMs))]);
-  return { status, headers, outer: [], body: Buffer.from(JSON.stringify(chosen)) };
+  return { status, headers, outer: [], removed: [], body: Buffer.from(JSON.stringify(chosen)) };
 }
 
 /** A refusal stays one: what is no problem document with the status of an error is not taken. */

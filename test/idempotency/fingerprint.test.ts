@@ -102,6 +102,7 @@ describe("the canonical form of an input", () => {
       fc.property(fc.jsonValue(), (value) => {
         expect(fingerprintOf(reversed(value))).toBe(fingerprintOf(value));
       }),
+      { seed: 1 },
     );
   });
 
@@ -111,6 +112,7 @@ describe("the canonical form of an input", () => {
         fc.pre(JSON.stringify(sorted(a)) !== JSON.stringify(sorted(b)) && !hasMinusZero(a) && !hasMinusZero(b));
         expect(fingerprintOf(a)).not.toBe(fingerprintOf(b));
       }),
+      { seed: 1 },
     );
   });
 });

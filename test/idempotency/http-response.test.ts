@@ -29,6 +29,14 @@ describe("the codec of stored responses", () => {
     expect(Buffer.from(decoded.body)).toEqual(body);
   });
 
+  it("keeps the names of removed headers, and reads records that have no list of them", () => {
+    const removed = codec.decode(codec.encode(new StoredResponse(200, [], [], Buffer.of(1), ["x-outer"])));
+    expect((removed as StoredResponse).removed).toEqual(["x-outer"]);
+    const bytes = codec.encode(new StoredResponse(200, [], [], Buffer.of(1)));
+    expect(Buffer.from(bytes).toString()).not.toContain("removed");
+    expect((codec.decode(bytes) as StoredResponse).removed).toEqual([]);
+  });
+
   it("keeps the outcomes of steps by the codec inside, also those that look like a response", () => {
     for (const value of [undefined, 10n, new Map([["a", 1]]), { status: 200, headers: [], outer: [] }]) {
       expect(codec.decode(codec.encode(value))).toEqual(value);
@@ -51,6 +59,8 @@ describe("the codec of stored responses", () => {
     ["headers in an object", '{"status":200,"headers":{"A":"b"},"outer":[]}'],
     ["headers of __proto__", '{"status":200,"__proto__":{"headers":[]},"outer":[]}'],
     ["names that are none", '{"status":200,"headers":[],"outer":[1]}'],
+    ["removed names in no list", '{"status":200,"headers":[],"outer":[],"removed":"x"}'],
+    ["a removed name that can't be sent", '{"status":200,"headers":[],"outer":[],"removed":["a b"]}'],
     ["null", "null"],
     ["a list", "[]"],
     ["no JSON", "{"],

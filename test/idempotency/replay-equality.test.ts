@@ -113,7 +113,7 @@ describe("a replay", () => {
       fc.property(anything, (value) => {
         expect(taggedJson.decode(taggedJson.encode(value))).toStrictEqual(value);
       }),
-      { numRuns: 300 },
+      { numRuns: 300, seed: 1 },
     );
   });
 

@@ -1,8 +1,10 @@
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type PackedConsumer, packedConsumer } from "../support/packed-consumer.ts";
@@ -30,6 +32,15 @@ describe("the packed package", () => {
     expect(consumer.files.filter((path) => !allowed.test(path) && !named.includes(path))).toEqual([]);
     expect(consumer.files).toEqual(expect.arrayContaining([...named, "dist/index.js", "dist/index.d.cts"]));
     expect(consumer.files).toContain("docs/guarantees.md");
+  });
+
+  it("names no folder of the machine that built it", async () => {
+    const built = consumer.files.filter((path) => path.startsWith("dist/"));
+    const texts = await Promise.all(built.map((path) => readFile(join(consumer.installed, path), "utf8")));
+    const checkout = fileURLToPath(new URL("../../", import.meta.url));
+    const folders = [tmpdir(), checkout.slice(0, -1), homedir()].filter((folder) => folder.length > 1);
+    const telling = built.filter((_, at) => folders.some((folder) => texts[at]?.includes(`${folder}/`)));
+    expect(telling).toEqual([]);
   });
 
   it("runs nothing on install and has no side effects on import", () => {
