@@ -18,6 +18,7 @@ import {
   type LedgerStore,
   type StepRecord,
 } from "../../src/store.ts";
+import { Watchers } from "./watchers.ts";
 
 export interface MemoryStoreOptions {
   /** The store's clock. Defaults to the machine's. */
@@ -54,7 +55,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): LedgerStore {
   const storeKeys = options.storeKeys ?? true;
   const records = new Map<string, ExecutionRecord>();
   const steps = new Map<string, StepRecord[]>();
-  const watchers = new Map<string, Set<() => void>>();
+  const watchers = new Watchers();
   let lastToken = 0;
   let closed = false;
   /** No record expires before this moment, so a full store need not look again until then. */
@@ -80,10 +81,6 @@ export function memoryStore(options: MemoryStoreOptions = {}): LedgerStore {
       nothingExpiresBefore = Math.min(nothingExpiresBefore, write.expiresAt);
     }
     return result;
-  }
-
-  function wake(id: string): void {
-    for (const watcher of [...(watchers.get(id) ?? [])]) watcher();
   }
 
   function sweep(limit = Number.POSITIVE_INFINITY): number {
@@ -137,14 +134,14 @@ export function memoryStore(options: MemoryStoreOptions = {}): LedgerStore {
       assertOpen();
       const decision = decideComplete(records.get(request.id), copyOutcome(request), clock.now());
       const result = carryOut(request.id, decision);
-      wake(request.id);
+      watchers.wake(request.id);
       return copyOutcome(result);
     },
 
     async release(request) {
       assertOpen();
       const result = carryOut(request.id, decideRelease(records.get(request.id), request, clock.now()));
-      wake(request.id);
+      watchers.wake(request.id);
       return copyOutcome(result);
     },
 
@@ -184,14 +181,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): LedgerStore {
       return { purged: sweep(limit) };
     },
 
-    watch(id, onChange) {
-      const listeners = watchers.get(id) ?? new Set();
-      watchers.set(id, listeners.add(onChange));
-      return () => {
-        listeners.delete(onChange);
-        if (listeners.size === 0) watchers.delete(id);
-      };
-    },
+    watch: (id, wake) => watchers.watch(id, wake),
   };
 
   function view(record: ExecutionRecord | undefined): ExecutionView | undefined {

@@ -15,6 +15,7 @@ import type { ClaimRequest, ExecutionStore, ExecutionView, StepRecord, StoredOut
 import type { PreparedConnection, SqliteConnection } from "./sqlite-connection.ts";
 import { bindable, COLUMNS, recordOf, rowOf, stepOf } from "./sqlite-rows.ts";
 import type { SqliteTables } from "./sqlite-schema.ts";
+import { Watchers } from "./watchers.ts";
 
 /** How many expired records each grant of a claim deletes, so that a ledger in use does not grow for ever. */
 const PURGED_PER_GRANT = 2;
@@ -29,7 +30,7 @@ export interface SqliteExecutionsOptions {
 /** The executions of a SQLite ledger: the protocol's pure decisions, each inside one transaction. */
 export function sqliteExecutions({ connection, tables, clock, storeKeys }: SqliteExecutionsOptions): ExecutionStore {
   const sql = statements(tables);
-  const watchers = new Map<string, Set<() => void>>();
+  const watchers = new Watchers();
 
   /** Whole milliseconds, whatever the clock gives: the columns hold nothing else. */
   const now = (): number => Math.floor(clock.now());
@@ -79,10 +80,6 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
     });
   }
 
-  function wake(id: string): void {
-    for (const watcher of [...(watchers.get(id) ?? [])]) watcher();
-  }
-
   return {
     async claim(request, call) {
       // Most duplicates are answered by a read, which takes no lock; what has to be written is decided again inside the
@@ -116,7 +113,7 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
       const result = await connection.write(call, (on) => {
         return carryOut(on, request.id, decideComplete(load(on, request.id), own, now()));
       });
-      wake(request.id);
+      watchers.wake(request.id);
       return result;
     },
 
@@ -132,7 +129,7 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
       const result = await connection.write(call, (on) => {
         return carryOut(on, request.id, decideRelease(load(on, request.id), request, now()));
       });
-      wake(request.id);
+      watchers.wake(request.id);
       return result;
     },
 
@@ -175,14 +172,7 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
       return { purged: await connection.write(call, (on) => purge(on, limit)) };
     },
 
-    watch(id, onChange) {
-      const listeners = watchers.get(id) ?? new Set();
-      watchers.set(id, listeners.add(onChange));
-      return () => {
-        listeners.delete(onChange);
-        if (listeners.size === 0) watchers.delete(id);
-      };
-    },
+    watch: (id, wake) => watchers.watch(id, wake),
   };
 }
 
