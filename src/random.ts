@@ -11,9 +11,22 @@ export interface Random {
   float(): number;
 }
 
+/** Asking the system costs more than a nonce's bytes do, so they are fetched for many at a time. */
+const POOL_BYTES = 4_096;
+let pool: Uint8Array = new Uint8Array(0);
+
+/** Bytes that are given out once. */
+function pooledBytes(length: number): Uint8Array {
+  if (length > POOL_BYTES) return randomBytes(length);
+  if (length > pool.length) pool = randomBytes(POOL_BYTES);
+  const taken = pool.slice(0, length);
+  pool = pool.subarray(length);
+  return taken;
+}
+
 /** Cryptographic bytes, and `Math.random` for jitter. */
 export const systemRandom: Random = Object.freeze({
-  bytes: (length: number) => randomBytes(length),
+  bytes: pooledBytes,
   float: () => Math.random(),
 });
 

@@ -45,7 +45,10 @@ export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
       id,
       nonce: makeNonce(random),
       codec,
-      tell: (event) => emitTo(settings.onEvent, { ...event, at: clock.now(), operation: call.operation, keyHash }),
+      tell(event) {
+        if (settings.onEvent === undefined) return;
+        emitTo(settings.onEvent, { ...event, at: clock.now(), operation: call.operation, keyHash });
+      },
       enter: (work) => enter(store, id, work),
       remember: (committed, since) => cache.put(id, { fingerprint: call.fingerprint, committed, since }),
     };

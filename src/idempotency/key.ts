@@ -58,12 +58,11 @@ function keyInvalid(what: string, subject = "The idempotency key"): EvenkeelErro
 }
 
 function digest(...parts: readonly string[]): string {
-  const hash = createHash("sha256");
+  const prefixed = Buffer.allocUnsafe(parts.reduce((size, part) => size + 4 + Buffer.byteLength(part), 0));
+  let end = 0;
   for (const part of parts) {
-    const bytes = Buffer.from(part, "utf8");
-    const length = Buffer.allocUnsafe(4);
-    length.writeUInt32BE(bytes.length);
-    hash.update(length).update(bytes);
+    const length = prefixed.write(part, end + 4);
+    end = prefixed.writeUInt32BE(length, end) + length;
   }
-  return hash.digest("hex");
+  return createHash("sha256").update(prefixed).digest("hex");
 }
