@@ -327,55 +327,78 @@ export interface ListResourcesRequest {
 
 // -------------------------------------------------------------------------------------------------------- leases
 
-/** A named lease. Its epoch rises with each acquisition and is never used again. */
+/** A named lease as it stands. */
 export interface LeaseView {
   readonly name: string;
   readonly holder: string;
   readonly epoch: number;
+  /** Rises with each renewal, so that a follower can see a sign of life without comparing clocks. */
+  readonly renewals: number;
+  readonly durationMs: number;
   readonly remainingMs: number;
 }
 
-/** Leases by name, for election and sharding. The same holder and nonce twice changes nothing the second time. */
+/**
+ * Leases by name, for election and sharding.
+ *
+ * - **Epochs.** Each acquisition gets an epoch higher than any that the name ever had, also across release and expiry. `renew`
+ *   and `release` change something only for the holder of the epoch.
+ * - **Nonces.** Inside its lease, an acquisition with the same nonce is answered like the first and changes nothing. A
+ *   holder that begins anew takes a new nonce and waits for its own old lease like everybody else.
+ */
 export interface LeaseStore {
-  acquire(
-    request: { readonly name: string; readonly holder: string; readonly nonce: string; readonly durationMs: number },
-    call: StoreCall,
-  ): Promise<
-    | { readonly status: "acquired"; readonly epoch: number; readonly remainingMs: number }
-    | ({ readonly status: "held" } & LeaseView)
-  >;
-  renew(
-    request: { readonly name: string; readonly holder: string; readonly epoch: number; readonly durationMs: number },
-    call: StoreCall,
-  ): Promise<{ readonly status: "renewed"; readonly remainingMs: number } | { readonly status: "lost" | "missing" }>;
-  release(
-    request: { readonly name: string; readonly holder: string; readonly epoch: number },
-    call: StoreCall,
-  ): Promise<{ readonly status: "released" | "lost" | "missing" }>;
+  acquire(request: AcquireLeaseRequest, call: StoreCall): Promise<AcquireLeaseResult>;
+  /** Sets the lease anew, from now by the store's clock. A lapsed lease is lost, also when nobody else acquired it. */
+  renew(request: RenewLeaseRequest, call: StoreCall): Promise<RenewLeaseResult>;
+  /** Gives the lease up, so that the next one need not wait. */
+  release(request: LeaseHolder, call: StoreCall): Promise<ReleaseLeaseResult>;
+  /** The lease, unless it has lapsed. */
   get(name: string, call: StoreCall): Promise<LeaseView | undefined>;
+  /** The leases that have not lapsed and whose name begins so, by name. */
   list(prefix: string, call: StoreCall): Promise<LeaseView[]>;
 }
 
-/**
- * The parts of a store that keeps executions only. Each call is `STORE_MISCONFIGURED` and names the store.
- */
-export function executionsOnly(storeName: string): Pick<LedgerStore, "resources" | "leases"> {
-  const refuse = (part: string) => async (): Promise<never> => {
-    throw new EvenkeelError("STORE_MISCONFIGURED", `${storeName} does not keep ${part} yet: it keeps executions only.`);
+/** What every write of a lease's holder carries. */
+export interface LeaseHolder {
+  readonly name: string;
+  readonly holder: string;
+  readonly epoch: number;
+}
+
+export interface AcquireLeaseRequest {
+  readonly name: string;
+  readonly holder: string;
+  readonly nonce: string;
+  readonly durationMs: number;
+}
+
+export interface RenewLeaseRequest extends LeaseHolder {
+  readonly durationMs: number;
+}
+
+export type AcquireLeaseResult =
+  | { readonly status: "acquired"; readonly epoch: number; readonly remainingMs: number }
+  | ({ readonly status: "held" } & LeaseView);
+
+export type RenewLeaseResult =
+  | { readonly status: "renewed"; readonly remainingMs: number }
+  | { readonly status: "lost" | "missing" };
+
+export type ReleaseLeaseResult = { readonly status: "released" | "lost" | "missing" };
+
+/** The resources of a store that does not keep any yet. Each call is `STORE_MISCONFIGURED` and names the store. */
+export function withoutResources(storeName: string): ResourceStore {
+  const refuse = async (): Promise<never> => {
+    throw new EvenkeelError("STORE_MISCONFIGURED", `${storeName} does not keep resources yet.`);
   };
-  const resources = refuse("resources");
-  const leases = refuse("leases");
   return {
-    resources: {
-      getDesired: resources,
-      setDesired: resources,
-      apply: resources,
-      heartbeat: resources,
-      get: resources,
-      list: resources,
-      changedSince: resources,
-      staleBefore: resources,
-    },
-    leases: { acquire: leases, renew: leases, release: leases, get: leases, list: leases },
+    getDesired: refuse,
+    setDesired: refuse,
+    apply: refuse,
+    heartbeat: refuse,
+    get: refuse,
+    list: refuse,
+    changedSince: refuse,
+    staleBefore: refuse,
   };
 }

@@ -14,10 +14,11 @@ import { acceptOptions, type OptionRules, rules } from "../../src/option-rules.t
 import {
   type ExecutionStore,
   type ExecutionView,
-  executionsOnly,
   type LedgerStore,
   type StepRecord,
+  withoutResources,
 } from "../../src/store.ts";
+import { memoryLeases } from "./memory-leases.ts";
 import { Watchers } from "./watchers.ts";
 
 export interface MemoryStoreOptions {
@@ -191,7 +192,8 @@ export function memoryStore(options: MemoryStoreOptions = {}): LedgerStore {
 
   return {
     executions,
-    ...executionsOnly("memoryStore"),
+    resources: withoutResources("memoryStore"),
+    leases: memoryLeases({ clock, nextEpoch: nextToken, assertOpen }),
     async close() {
       closed = true;
       records.clear();

@@ -8,11 +8,11 @@ import {
   decideRenew,
   decideStep,
   type ExecutionRecord,
-  recordCorrupt,
   viewOf,
 } from "../../src/execution-record.ts";
 import type { ClaimRequest, ExecutionStore, ExecutionView, StepRecord, StoredOutcome } from "../../src/store.ts";
 import type { PreparedConnection, SqliteConnection } from "./sqlite-connection.ts";
+import { nextFencingNumber } from "./sqlite-fencing.ts";
 import { bindable, COLUMNS, recordOf, rowOf, stepOf } from "./sqlite-rows.ts";
 import type { SqliteTables } from "./sqlite-schema.ts";
 import { Watchers } from "./watchers.ts";
@@ -42,12 +42,6 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
 
   function loadSteps(on: PreparedConnection, id: string): StepRecord[] {
     return on.statement(sql.loadSteps).all(id).map(stepOf);
-  }
-
-  function nextToken(on: PreparedConnection): number {
-    const row = on.statement(sql.nextToken).get() as { last_token: unknown } | undefined;
-    if (!Number.isSafeInteger(row?.last_token)) throw recordCorrupt("the fencing counter is not there");
-    return row?.last_token as number;
   }
 
   function carryOut<Result>(on: PreparedConnection, id: string, decision: Decision<Result>): Result {
@@ -93,7 +87,7 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
         let granted = false;
         const decision = decide(on, request, () => {
           granted = true;
-          return nextToken(on);
+          return nextFencingNumber(on, tables);
         });
         const result = carryOut(on, request.id, decision);
         if (granted) purge(on, PURGED_PER_GRANT);
@@ -197,7 +191,6 @@ function statements({ executions, steps, fencing }: SqliteTables) {
     save: `INSERT INTO ${executions} (${COLUMNS.join(", ")}) VALUES (${COLUMNS.map(() => "?").join(", ")})
       ON CONFLICT (id) DO UPDATE SET ${updates.join(", ")}`,
     remove: `DELETE FROM ${executions} WHERE id = ?`,
-    nextToken: `UPDATE ${fencing} SET last_token = last_token + 1 WHERE only_row = 1 RETURNING last_token`,
     lock: `UPDATE ${fencing} SET last_token = last_token`,
     loadSteps: `SELECT position, name, outcome_kind, outcome FROM ${steps} WHERE id = ? ORDER BY position`,
     saveStep: `INSERT INTO ${steps} (id, position, name, outcome_kind, outcome) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,

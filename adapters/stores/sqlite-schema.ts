@@ -9,6 +9,7 @@ export interface SqliteTables {
   readonly fencing: string;
   readonly executions: string;
   readonly steps: string;
+  readonly leases: string;
 }
 
 /** @throws EvenkeelError `STORE_MISCONFIGURED` for a prefix that would need quoting. */
@@ -23,6 +24,7 @@ export function tablesOf(prefix: string): SqliteTables {
     fencing: `"${prefix}fencing"`,
     executions: `"${prefix}executions"`,
     steps: `"${prefix}steps"`,
+    leases: `"${prefix}leases"`,
   };
 }
 
@@ -72,6 +74,15 @@ export function migrateSchema(handle: SqliteHandle, tables: SqliteTables): void 
           outcome_kind TEXT NOT NULL,
           outcome BLOB,
           PRIMARY KEY (id, position)
+        );
+        CREATE TABLE ${tables.leases} (
+          name TEXT PRIMARY KEY NOT NULL,
+          holder TEXT NOT NULL,
+          nonce TEXT NOT NULL,
+          epoch INTEGER NOT NULL,
+          renewals INTEGER NOT NULL,
+          duration_ms INTEGER NOT NULL,
+          expires_at INTEGER NOT NULL
         );
       `);
     }

@@ -4,6 +4,7 @@ import { closingCases } from "./conformance/closing-cases.ts";
 import { completionCases } from "./conformance/completion-cases.ts";
 import { expiryCases } from "./conformance/expiry-cases.ts";
 import { fencingCases } from "./conformance/fencing-cases.ts";
+import { leaseCases } from "./conformance/lease-cases.ts";
 import { listCases } from "./conformance/list-cases.ts";
 import { purgeCases } from "./conformance/purge-cases.ts";
 import { releaseCases } from "./conformance/release-cases.ts";
@@ -32,11 +33,12 @@ const GROUPS: Readonly<Record<string, ConformanceCases>> = {
   list: listCases,
   "values and keys": valueCases,
   watch: watchCases,
+  leases: leaseCases,
   closing: closingCases,
 };
 
 /**
- * Holds a store to the contract of `ExecutionStore` and `LedgerStore`, rule by rule. Whoever writes a store runs it; every
+ * Holds a store to the contract of `ExecutionStore`, `LeaseStore` and `LedgerStore`, rule by rule. Whoever writes a store runs it; every
  * store of evenkeel does. Each case has a store of its own, and afterwards the invariants that hold in any order are
  * checked over all that the case did.
  *

@@ -44,7 +44,8 @@ describe("faultyStore", () => {
     expect(await store.executions.claim(claim("a"), CALL)).toMatchObject({ status: "acquired", attempt: 1 });
     expect(await store.executions.claim(claim("b"), CALL)).toMatchObject({ status: "running" });
     expect(await store.executions.get("1".repeat(64), CALL)).toMatchObject({ status: "running" });
-    await expect(store.leases.get("x", CALL)).rejects.toMatchObject({ code: "STORE_MISCONFIGURED" });
+    expect(await store.leases.get("x", CALL)).toBeUndefined();
+    await expect(store.resources.get("g", "x", CALL)).rejects.toMatchObject({ code: "STORE_MISCONFIGURED" });
     await store.close();
     await expect(store.executions.claim(claim("c"), CALL)).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
   });

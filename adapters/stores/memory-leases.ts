@@ -1,0 +1,61 @@
+import type { Clock } from "../../src/clock.ts";
+import {
+  decideAcquire,
+  decideLeaseRelease,
+  decideLeaseRenewal,
+  type LeaseDecision,
+  type LeaseRecord,
+  leaseViewOf,
+} from "../../src/lease-record.ts";
+import type { LeaseStore, LeaseView } from "../../src/store.ts";
+
+export interface MemoryLeasesOptions {
+  readonly clock: Clock;
+  /** Takes a number higher than all before it. */
+  readonly nextEpoch: () => number;
+  /** Throws once the store is closed. */
+  readonly assertOpen: () => void;
+}
+
+/** The leases of a ledger in memory. */
+export function memoryLeases({ clock, nextEpoch, assertOpen }: MemoryLeasesOptions): LeaseStore {
+  const records = new Map<string, LeaseRecord>();
+
+  function carryOut<Result>(name: string, { result, write }: LeaseDecision<Result>): Result {
+    if (write === "delete") records.delete(name);
+    else if (write !== undefined) records.set(name, write);
+    return result;
+  }
+
+  return {
+    async acquire(request) {
+      assertOpen();
+      return carryOut(request.name, decideAcquire(records.get(request.name), request, clock.now(), nextEpoch));
+    },
+
+    async renew(request) {
+      assertOpen();
+      return carryOut(request.name, decideLeaseRenewal(records.get(request.name), request, clock.now()));
+    },
+
+    async release(request) {
+      assertOpen();
+      return carryOut(request.name, decideLeaseRelease(records.get(request.name), request));
+    },
+
+    async get(name) {
+      assertOpen();
+      return leaseViewOf(records.get(name), clock.now());
+    },
+
+    async list(prefix) {
+      assertOpen();
+      const nowMs = clock.now();
+      return [...records.values()]
+        .filter(({ name }) => name.startsWith(prefix))
+        .map((record) => leaseViewOf(record, nowMs))
+        .filter((view): view is LeaseView => view !== undefined)
+        .sort((a, b) => (a.name < b.name ? -1 : 1));
+    },
+  };
+}
