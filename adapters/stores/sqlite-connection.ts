@@ -2,6 +2,7 @@ import { afterPendingIo, type Clock, type Timer } from "../../src/clock.ts";
 import { EvenkeelError, isEvenkeelError } from "../../src/errors.ts";
 import type { Random } from "../../src/random.ts";
 import type { StoreCall } from "../../src/store.ts";
+import { FULL, fileOf, makeDurable, synchronousLevel } from "./sqlite-durability.ts";
 import {
   isBusy,
   isInTransaction,
@@ -10,7 +11,6 @@ import {
   misconfigured,
   openSqlite,
   prepare,
-  readValue,
   type SqliteHandle,
   type SqliteStatement,
   withBoundedWait,
@@ -22,9 +22,6 @@ const LONGEST_BATCH_MS = 10;
 const SHORTEST_BUSY_RETRY_MS = 1;
 const LONGEST_BUSY_RETRY_MS = 12;
 
-/** Levels of `PRAGMA synchronous` (sqlite.org/pragma.html#pragma_synchronous). */
-const NORMAL = 1;
-const FULL = 2;
 /** An opening that finds the database locked for longer than this fails; the next call opens again. */
 const LONGEST_OPENING_MS = 30_000;
 
@@ -154,7 +151,7 @@ export class SqliteConnection {
       throw unusable("tx must be an open SQLite connection to the store's own file");
     }
     // It can't be changed inside a transaction, and the commit is as durable as the connection that makes it.
-    const isEnough = this.#options.synchronous !== "full" || Number(readValue(tx, "PRAGMA synchronous")) >= FULL;
+    const isEnough = this.#options.synchronous !== "full" || synchronousLevel(tx) >= FULL;
     if (!isEnough) throw misconfigured("tx commits with synchronous=NORMAL: set PRAGMA synchronous = FULL on it.");
     return new PreparedConnection(tx);
   }
@@ -195,13 +192,13 @@ export class SqliteConnection {
   async #connectOnce(): Promise<SqliteHandle> {
     if (typeof this.#source !== "string") {
       const handle = this.#source;
-      await this.#untilFree(handle, () => this.#configure(handle));
+      await this.#untilFree(handle, () => makeDurable(handle, this.#options.synchronous));
       return handle;
     }
     const handle = await openSqlite(this.#source);
     try {
       handle.exec("PRAGMA busy_timeout = 0");
-      await this.#untilFree(handle, () => this.#configure(handle));
+      await this.#untilFree(handle, () => makeDurable(handle, this.#options.synchronous));
       return handle;
     } catch (error) {
       handle.close();
@@ -225,35 +222,9 @@ export class SqliteConnection {
     }
   }
 
-  /** Sets what durability needs on this connection, and reads it back: a setting that did not take is an error. */
-  #configure(handle: SqliteHandle): void {
-    const isFile = fileOf(handle) !== "";
-    const mode = readValue(handle, "PRAGMA journal_mode");
-    if (isFile && mode !== "wal" && readValue(handle, "PRAGMA journal_mode = WAL") !== "wal") {
-      throw misconfigured("journal_mode can't be WAL: keep the file on a local disk, and open it for writing.");
-    }
-    this.#setSynchronous(handle);
-    if (isFile) warnOfOldVersion(String(readValue(handle, "SELECT sqlite_version()")));
-  }
-
   /** A connection of our own never waits for locks; the user's is made not to for the moment. */
   #withoutWaiting<T>(handle: SqliteHandle, work: () => T): T {
     return typeof this.#source === "string" ? work() : withBoundedWait(handle, 0, work);
-  }
-
-  /**
-   * Sets the level also where it reads as set: a level that nobody has set on the connection falls to what the driver was
-   * compiled for once the WAL is opened, which is NORMAL for better-sqlite3.
-   */
-  #setSynchronous(handle: SqliteHandle): void {
-    const { synchronous } = this.#options;
-    const level = (): number => Number(readValue(handle, "PRAGMA synchronous"));
-    // What is more than FULL stays.
-    const wanted = synchronous === "full" ? Math.max(level(), FULL) : NORMAL;
-    handle.exec(`PRAGMA synchronous = ${wanted}`);
-    // Opens the WAL, so that what is read back is what holds from now on.
-    readValue(handle, "SELECT count(*) FROM sqlite_schema");
-    if (level() !== wanted) throw misconfigured(`synchronous can't be set to ${synchronous.toUpperCase()}.`);
   }
 
   #schedule(): void {
@@ -328,17 +299,6 @@ export class SqliteConnection {
   }
 }
 
-/** The file behind a connection; empty for a database in memory, and for a connection that is closed. */
-function fileOf(handle: SqliteHandle): string {
-  try {
-    const databases = prepare(handle, "PRAGMA database_list").all() as { name: string; file: string | null }[];
-    return databases.find(({ name }) => name === "main")?.file ?? "";
-  } catch (error) {
-    if (isBusy(error)) throw error;
-    return "";
-  }
-}
-
 function unusable(what: string): EvenkeelError {
   return new EvenkeelError("INVALID_OPTIONS", `ctx.complete: ${what}.`);
 }
@@ -356,18 +316,4 @@ function lockedError(): EvenkeelError {
 
 function closedError(): EvenkeelError {
   return new EvenkeelError("STORE_UNAVAILABLE", "The SQLite store is closed.");
-}
-
-let warned = false;
-
-/** sqlite.org/wal.html, "The WAL-Reset Bug": two writers can corrupt a database before 3.51.3. */
-function warnOfOldVersion(version: string): void {
-  const [major = 0, minor = 0, patch = 0] = version.split(".").map(Number);
-  const isOld = major < 3 || (major === 3 && (minor < 51 || (minor === 51 && patch < 3)));
-  if (!isOld || warned) return;
-  warned = true;
-  process.emitWarning(
-    `SQLite ${version} has a WAL-reset bug that can corrupt a database with several writers: use 3.51.3 or later.`,
-    { code: "EVENKEEL_OLD_SQLITE" },
-  );
 }
