@@ -304,7 +304,7 @@ function unusable(what: string): EvenkeelError {
 }
 
 /** An engine's error as the contract has it. */
-export function asStoreError(cause: unknown): EvenkeelError {
+function asStoreError(cause: unknown): EvenkeelError {
   if (isEvenkeelError(cause)) return cause;
   const what = isBusy(cause) ? "is locked" : "failed";
   return misconfiguration(cause) ?? new EvenkeelError("STORE_UNAVAILABLE", `The SQLite database ${what}.`, { cause });

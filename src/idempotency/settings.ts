@@ -81,9 +81,9 @@ export interface IdempotencyOptions<I, O> extends ExecutionOptions<O> {
 
 /**
  * What becomes of the record when the function throws. Users have the first two; inside the library `retry` keeps the record
- * and its steps for the next caller, and `leave` keeps the claim until its lease runs out.
+ * and its steps for the next caller.
  */
-export type ErrorDisposition = "release" | "store" | "retry" | "leave";
+export type ErrorDisposition = "release" | "store" | "retry";
 
 /** {@link ExecutionOptions} with every default in place. */
 export type ExecutionSettings<O> = Readonly<

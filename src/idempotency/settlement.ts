@@ -73,7 +73,6 @@ export class Settlement<O> {
   async fail(error: unknown, context: ClaimedContext): Promise<IdempotentResult<O>> {
     if (context.durable !== undefined) return this.#failAfter(context.durable, context.offered, error);
     const disposition = context.wasInterrupted(error) ? "interrupt" : this.#dispositionOf(error);
-    if (disposition === "leave") throw error;
     let result: CompleteResult | ReleaseResult;
     try {
       result = await this.#settleError(error, disposition);
@@ -146,7 +145,7 @@ export class Settlement<O> {
     if (typeof onError !== "function") return onError;
     try {
       const answer = onError(error);
-      return answer === "store" || answer === "retry" || answer === "leave" ? answer : "release";
+      return answer === "store" || answer === "retry" ? answer : "release";
     } catch {
       // The function's own error must reach the caller, not that of a policy.
       return "release";

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { afterEach, beforeEach } from "vitest";
 import type { SqliteHandle } from "../../adapters/stores/sqlite.ts";
 
 /** The drivers that this Node can load: node:sqlite from 22.13, better-sqlite3 where it was compiled for it. */
@@ -23,6 +24,34 @@ export function temporaryFolder(): { readonly file: (name: string) => string; re
   return {
     file: (name) => join(folder, name),
     remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+/** A folder for each test of a file, and connections to its `ledger.db` that are closed after the test. */
+export function useTemporaryFolder(): {
+  readonly folder: { file(name: string): string };
+  database(): SqliteHandle;
+} {
+  let current: ReturnType<typeof temporaryFolder> | undefined;
+  const open: SqliteHandle[] = [];
+  beforeEach(() => {
+    current = temporaryFolder();
+  });
+  afterEach(() => {
+    for (const handle of open.splice(0)) handle.close();
+    current?.remove();
+  });
+  const file = (name: string): string => {
+    if (current === undefined) throw new Error("no test is running");
+    return current.file(name);
+  };
+  return {
+    folder: { file },
+    database() {
+      const handle = openDatabase(file("ledger.db"));
+      open.push(handle);
+      return handle;
+    },
   };
 }
 

@@ -1,25 +1,9 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type SqliteHandle, sqliteStore } from "../../../adapters/stores/sqlite.ts";
+import { describe, expect, it } from "vitest";
+import { sqliteStore } from "../../../adapters/stores/sqlite.ts";
 import { withIdempotency } from "../../../src/index.ts";
-import { openDatabase, temporaryFolder } from "../../support/sqlite-files.ts";
+import { useTemporaryFolder } from "../../support/sqlite-files.ts";
 
-let folder: ReturnType<typeof temporaryFolder>;
-let open: SqliteHandle[];
-
-beforeEach(() => {
-  folder = temporaryFolder();
-  open = [];
-});
-afterEach(() => {
-  for (const handle of open) handle.close();
-  folder.remove();
-});
-
-function database(): SqliteHandle {
-  const handle = openDatabase(folder.file("ledger.db"));
-  open.push(handle);
-  return handle;
-}
+const { folder, database } = useTemporaryFolder();
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 

@@ -1,26 +1,10 @@
 import { writeFileSync } from "node:fs";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { type SqliteHandle, sqliteStore } from "../../../adapters/stores/sqlite.ts";
 import { withIdempotency } from "../../../src/index.ts";
-import { drivers, openDatabase, temporaryFolder } from "../../support/sqlite-files.ts";
+import { drivers, useTemporaryFolder } from "../../support/sqlite-files.ts";
 
-let folder: ReturnType<typeof temporaryFolder>;
-let open: SqliteHandle[];
-
-beforeEach(() => {
-  folder = temporaryFolder();
-  open = [];
-});
-afterEach(() => {
-  for (const handle of open) handle.close();
-  folder.remove();
-});
-
-function database(name = "ledger.db"): SqliteHandle {
-  const handle = openDatabase(folder.file(name));
-  open.push(handle);
-  return handle;
-}
+const { folder, database } = useTemporaryFolder();
 
 const pragma = (handle: SqliteHandle, name: string): unknown =>
   Object.values(handle.prepare(`PRAGMA ${name}`).get() as object)[0];
