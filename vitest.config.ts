@@ -8,14 +8,15 @@ export default defineConfig({
     // Tests read the sources; test/package/ reads what was built, in processes of its own.
     alias: [
       { find: /^evenkeel$/, replacement: at("src/index.ts") },
-      { find: /^evenkeel\/(memory|sqlite)$/, replacement: `${at("adapters/stores")}/$1.ts` },
+      { find: /^evenkeel\/(memory|sqlite|redis|postgres)$/, replacement: `${at("adapters/stores")}/$1.ts` },
+      { find: /^evenkeel\/store$/, replacement: at("src/store-kit.ts") },
       { find: /^evenkeel\/express$/, replacement: at("adapters/http/express.ts") },
       { find: /^evenkeel\/testing$/, replacement: at("src/testing/index.ts") },
     ],
   },
   test: {
     include: ["test/**/*.test.ts"],
-    globalSetup: "test/support/build-once.ts",
+    globalSetup: "test/support/global-setup.ts",
     // Tests start processes that share two cores with them.
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -9,8 +9,14 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type PackedConsumer, packedConsumer } from "../support/packed-consumer.ts";
 
-const SUBPATHS = ["evenkeel", "evenkeel/memory", "evenkeel/sqlite", "evenkeel/express", "evenkeel/testing"];
-const STORES = ["memory", "sqlite"];
+const STORES = ["memory", "sqlite", "redis", "postgres"];
+const SUBPATHS = [
+  "evenkeel",
+  ...STORES.map((name) => `evenkeel/${name}`),
+  "evenkeel/store",
+  "evenkeel/express",
+  "evenkeel/testing",
+];
 const SHIMS = ["express"];
 
 let consumer: PackedConsumer;

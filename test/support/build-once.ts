@@ -1,18 +1,21 @@
-import { execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const INPUTS = ["src", "adapters", "tsup.config.ts", "package.json"];
 
 /**
- * Vitest's global setup: builds the JavaScript when it is older than its sources, because the tests that start processes of
- * their own run what was built. Declarations are not built; the package's tests build a whole package for themselves.
+ * Builds the JavaScript when it is older than its sources, because the tests that start processes of their own run what was
+ * built. Declarations are not built; the package's tests build a whole package for themselves.
+ *
+ * @throws an error that ends with what the build said.
  */
-export default function buildOnce(): void {
+export async function buildOnce(): Promise<void> {
   if (newest(INPUTS) < newest(["dist/index.js"])) return;
-  execFileSync("npm", ["run", "build:js"], { cwd: ROOT, stdio: ["ignore", "ignore", "inherit"] });
+  await promisify(execFile)("npm", ["run", "build:js"], { cwd: ROOT });
 }
 
 /** When the newest file of these paths was written; never, for a path that is not there. */
