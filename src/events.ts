@@ -58,8 +58,18 @@ export interface PurgedEvent {
   readonly count: number;
 }
 
+/** A server would not tell a setting on which guarantees rest: nobody but its operator can say whether it is right. */
+export interface StoreSettingUnknownEvent {
+  readonly type: "store_setting_unknown";
+  readonly at: number;
+  /** The function that made the store. */
+  readonly store: string;
+  /** The setting's name in the engine. */
+  readonly setting: string;
+}
+
 /** Everything that evenkeel reports; `type` tells the kind. */
-export type EvenkeelEvent = ExecutionEvent | PurgedEvent;
+export type EvenkeelEvent = ExecutionEvent | PurgedEvent | StoreSettingUnknownEvent;
 
 /** Takes events. What it throws or rejects with changes nothing. */
 export type EventListener = (event: EvenkeelEvent) => void;

@@ -1,6 +1,13 @@
 export { type Clock, systemClock, type Timer } from "./clock.ts";
 export { EvenkeelError, type EvenkeelErrorCode, isEvenkeelError } from "./errors.ts";
-export type { EvenkeelEvent, EventListener, ExecutionEvent, LeaseLossReason, PurgedEvent } from "./events.ts";
+export type {
+  EvenkeelEvent,
+  EventListener,
+  ExecutionEvent,
+  LeaseLossReason,
+  PurgedEvent,
+  StoreSettingUnknownEvent,
+} from "./events.ts";
 export { type Codec, taggedJson } from "./idempotency/codec.ts";
 export type { IdempotentResult } from "./idempotency/execution-call.ts";
 export type { ExecutionContext } from "./idempotency/execution-context.ts";

@@ -40,7 +40,7 @@ export function decideAcquire(
   if (record === undefined) {
     const { name, holder, nonce, durationMs } = request;
     const epoch = nextEpoch();
-    const expiresAt = nowMs + durationMs;
+    const expiresAt = after(nowMs, durationMs);
     return {
       result: { status: "acquired", epoch, remainingMs: durationMs },
       write: { name, holder, nonce, epoch, renewals: 0, durationMs, expiresAt },
@@ -61,7 +61,7 @@ export function decideLeaseRenewal(
   if (stored === undefined) return { result: { status: "missing" } };
   if (!holds(stored, request) || stored.expiresAt <= nowMs) return { result: { status: "lost" } };
   const { durationMs } = request;
-  const renewed = { ...stored, renewals: stored.renewals + 1, durationMs, expiresAt: nowMs + durationMs };
+  const renewed = { ...stored, renewals: stored.renewals + 1, durationMs, expiresAt: after(nowMs, durationMs) };
   return { result: { status: "renewed", remainingMs: durationMs }, write: renewed };
 }
 
@@ -83,6 +83,11 @@ export function leaseViewOf(stored: LeaseRecord | undefined, nowMs: number): Lea
 
 function viewOf({ name, holder, epoch, renewals, durationMs, expiresAt }: LeaseRecord, nowMs: number): LeaseView {
   return { name, holder, epoch, renewals, durationMs, remainingMs: expiresAt - nowMs };
+}
+
+/** The longest durations would leave the numbers that engines keep exactly: such a moment never comes. */
+function after(momentMs: number, durationMs: number): number {
+  return Math.min(momentMs + durationMs, Number.MAX_SAFE_INTEGER);
 }
 
 function alive(record: LeaseRecord | undefined, nowMs: number): LeaseRecord | undefined {

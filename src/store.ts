@@ -242,87 +242,199 @@ export type ExecutionView =
 /** The states of a resource, see `ResourceLedger`. */
 export type ResourceState = "PENDING" | "PROVISIONED" | "FAILED" | "TERMINATING" | "TERMINATED";
 
-/** One incarnation of one resource. Times are epoch milliseconds by the store's clock. */
+/**
+ * One incarnation of one resource, as it stood at `readAt`. All `…At` are epoch milliseconds by the store's clock, and set
+ * by the store alone, so that ages and what is left of a lease are differences of one clock.
+ */
 export interface ResourceRow {
   readonly group: string;
   readonly id: string;
+  /** Rises with each resource of an id, also across a purge; 1 for the first, where nothing of its group was purged. */
   readonly incarnation: number;
   readonly state: ResourceState;
-  readonly spec?: unknown;
+  /** A text that only the core understands. */
+  readonly spec?: string;
   readonly externalId?: string;
   readonly generation: number;
+  readonly reason?: string;
+  /** How often the present action was begun. */
+  readonly attempt: number;
+  /** Of the last grant of a lease; strictly rising within a group, also across deletion. */
+  readonly fencingToken: number;
   readonly createdAt: number;
+  /** When it last became what it is. */
+  readonly stateChangedAt: number;
+  /** When it first became PROVISIONED. */
   readonly provisionedAt?: number;
   readonly lastHeartbeatAt?: number;
   readonly terminatedAt?: number;
-  readonly reason?: string;
-  readonly fencingToken: number;
-  /** Rises with each write; what a compare-and-swap compares. */
+  /** The end of the lease of whoever acts on the row; absent when nobody does. At this moment it has lapsed. */
+  readonly leaseExpiresAt?: number;
+  /** 1 at creation; one more with each applied write. A heartbeat leaves it. What a compare-and-swap compares. */
   readonly version: number;
+  readonly readAt: number;
 }
 
 /**
  * Rows of resources by (group, id, incarnation), and what is desired of each group.
  *
  * - **Compare and swap.** A write names the version that it read and changes nothing when the row has another.
- * - **Epochs.** The store keeps the highest epoch that it has seen for a group; a write with a lower one is `fenced`.
+ * - **Epochs.** The store keeps the highest epoch that it has seen in a group's writes; a write with a lower one is `fenced`
+ *   and changes nothing, whatever it writes. A higher one is kept even if no write of its batch applies.
+ * - **Nonces.** A write repeated with its nonce, when nothing else was written to the row in between, is answered like the
+ *   first time and changes nothing.
+ * - **Order.** Ids are ordered by their code points, which is the order of their UTF-8 bytes.
+ * - **Corruption.** A row that can't be read fails every answer that it would be in, lists too: whoever took it for absent
+ *   would replace it. A purge leaves it and deletes the others.
  */
 export interface ResourceStore {
-  getDesired(group: string, call: StoreCall): Promise<DesiredState | undefined>;
-  setDesired(request: SetDesiredRequest, call: StoreCall): Promise<{ generation: number }>;
-  /** A batch of compare-and-swaps, each decided on its own, answered in order. */
-  apply(request: ApplyRequest, call: StoreCall): Promise<ApplyResult[]>;
-  /** A batch of heartbeats, answered in order. */
+  getDesired(group: string, call: StoreCall): Promise<DesiredState>;
+  setDesired(request: SetDesiredRequest, call: StoreCall): Promise<SetDesiredResult>;
+  /** A batch of compare-and-swaps, each decided on its own, in order, all in one step; answered in order. */
+  apply(request: ApplyRequest, call: StoreCall): Promise<ApplyResult>;
+  /** A batch of heartbeats, each stamped with the store's time; answered in order. */
   heartbeat(request: HeartbeatRequest, call: StoreCall): Promise<HeartbeatResult[]>;
+  /** The newest incarnation. */
   get(group: string, id: string, call: StoreCall): Promise<ResourceRow | undefined>;
+  /** All incarnations that are kept, by id and then by incarnation. */
   list(request: ListResourcesRequest, call: StoreCall): Promise<ResourceRow[]>;
-  /** Rows that changed since the cursor, oldest first, and where to go on. */
-  changedSince(
-    request: { readonly group: string; readonly cursor?: string; readonly limit: number },
-    call: StoreCall,
-  ): Promise<{ rows: ResourceRow[]; cursor: string }>;
-  /** PROVISIONED rows that last gave a sign of life more than `ageMs` ago, by index and not by a scan. */
-  staleBefore(
-    request: { readonly group: string; readonly ageMs: number; readonly limit: number },
-    call: StoreCall,
-  ): Promise<ResourceRow[]>;
+  /**
+   * Rows with writes since the cursor, as they are now, in the order of their last write; heartbeats don't count, and neither
+   * does a purge. Without a cursor, and with one of a ledger that is gone (`reset`), from the beginning. No write is ever missed,
+   * also where writes commit in another order than they began. Where nothing is new, the cursor stays.
+   */
+  changedSince(request: ChangedSinceRequest, call: StoreCall): Promise<ChangedResources>;
+  /**
+   * PROVISIONED rows whose last sign of life (heartbeat, else `provisionedAt`) is strictly more than `ageMs` ago, longest
+   * silent first, by index and not by a scan; and when the next one would be, should nothing beat until then.
+   */
+  staleBefore(request: StaleBeforeRequest, call: StoreCall): Promise<StaleResources>;
+  /** Deletes at most `limit` TERMINATED rows that were terminated at least `ageMs` ago. Incarnations go on rising. */
+  purge(request: PurgeResourcesRequest, call: StoreCall): Promise<{ purged: number }>;
+  /** The names of the groups that had a `setDesired` or an `apply` that was not fenced, in order. */
+  listGroups(request: { readonly limit: number; readonly after?: string }, call: StoreCall): Promise<string[]>;
 }
 
+/** What a group is wanted to be, and what its reconciler last said of it. Both texts only the core understands. */
 export interface DesiredState {
+  /** 0 as long as nothing was desired; one more whenever the desired text changes. */
   readonly generation: number;
-  readonly resources: readonly { readonly id: string; readonly spec?: unknown; readonly deletionCost?: number }[];
+  readonly desired?: string;
+  readonly status?: string;
+  /** The highest epoch seen; 0 at first. */
+  readonly epoch: number;
 }
 
 export interface SetDesiredRequest {
   readonly group: string;
   readonly epoch: number;
-  readonly resources: DesiredState["resources"];
+  readonly nonce: string;
+  readonly desired: string;
 }
+
+export type SetDesiredResult =
+  | { readonly status: "set"; readonly generation: number }
+  | { readonly status: "fenced"; readonly epoch: number };
 
 export interface ApplyRequest {
   readonly group: string;
   readonly epoch: number;
-  /** `expectedVersion` 0 creates the row. */
-  readonly writes: readonly { readonly expectedVersion: number; readonly row: Omit<ResourceRow, "version"> }[];
+  readonly writes: readonly ResourceWrite[];
+  /** Replaces the group's status, in the same step. Absent leaves it. */
+  readonly status?: string;
+}
+
+export type ResourceWrite = CreateResource | UpdateResource;
+
+/** What a write makes of a row. What is left out is gone from the row afterwards. */
+interface ResourceFields {
+  readonly id: string;
+  readonly nonce: string;
+  readonly state: ResourceState;
+  readonly spec?: string;
+  readonly externalId?: string;
+  readonly generation: number;
+  readonly reason?: string;
+  readonly attempt: number;
+  /** A lease from now on. `grant` takes a new fencing token too, `keep` leaves the row's. Left out: nobody holds the row. */
+  readonly lease?: { readonly durationMs: number; readonly token: "grant" | "keep" };
+}
+
+/** Makes the next incarnation, if the newest is still `after`: 0 where the id has no row. */
+export interface CreateResource extends ResourceFields {
+  readonly kind: "create";
+  readonly after: number;
+}
+
+export interface UpdateResource extends ResourceFields {
+  readonly kind: "update";
+  readonly incarnation: number;
+  readonly expectedVersion: number;
+  /** Applied only if the last sign of life is strictly longer ago than this, so that a beat in between wins. */
+  readonly ifSilentForMs?: number;
 }
 
 export type ApplyResult =
-  | { readonly status: "applied"; readonly row: ResourceRow }
-  | { readonly status: "conflict"; readonly row?: ResourceRow }
+  | { readonly status: "decided"; readonly results: readonly WriteResult[] }
   | { readonly status: "fenced"; readonly epoch: number };
+
+/** `conflict` carries the row that stands: for a creation the newest of the id, for an update that incarnation's. */
+export type WriteResult =
+  | { readonly status: "applied"; readonly row: ResourceRow }
+  | { readonly status: "conflict"; readonly row?: ResourceRow };
 
 export interface HeartbeatRequest {
   readonly group: string;
+  /** Without an incarnation: the newest. */
   readonly beats: readonly { readonly id: string; readonly incarnation?: number }[];
 }
 
+/**
+ * - `accepted`: the row is PENDING or PROVISIONED, or TERMINATING and still the newest of its id.
+ * - `superseded`: it is FAILED or TERMINATED, or TERMINATING beside a newer one, or not there while a newer one is, or at or
+ *   below the highest incarnation that was purged from the group: whoever beats should stop. Nothing is stamped.
+ * - `missing`: there is no such row.
+ */
 export type HeartbeatResult = { readonly status: "accepted" | "superseded" | "missing" };
 
 export interface ListResourcesRequest {
   readonly group: string;
   readonly states?: readonly ResourceState[];
   readonly limit: number;
-  readonly after?: string;
+  /** The row after which to begin; it need not be there any more. */
+  readonly after?: { readonly id: string; readonly incarnation: number };
+}
+
+export interface ChangedSinceRequest {
+  readonly group: string;
+  readonly cursor?: string;
+  readonly limit: number;
+}
+
+export interface ChangedResources {
+  readonly rows: ResourceRow[];
+  /** Where to go on. */
+  readonly cursor: string;
+  /** The cursor was of another ledger, and the rows are from the beginning: what is known from before may be gone. */
+  readonly reset: boolean;
+}
+
+export interface StaleBeforeRequest {
+  readonly group: string;
+  readonly ageMs: number;
+  readonly limit: number;
+}
+
+export interface StaleResources {
+  readonly rows: ResourceRow[];
+  /** Milliseconds until the next row would be in the answer, 0 if only `limit` kept it out; absent where no other is PROVISIONED. */
+  readonly nextInMs?: number;
+}
+
+export interface PurgeResourcesRequest {
+  readonly group: string;
+  readonly ageMs: number;
+  readonly limit: number;
 }
 
 // -------------------------------------------------------------------------------------------------------- leases
@@ -400,5 +512,7 @@ export function withoutResources(storeName: string): ResourceStore {
     list: refuse,
     changedSince: refuse,
     staleBefore: refuse,
+    purge: refuse,
+    listGroups: refuse,
   };
 }

@@ -7,7 +7,11 @@ import {
   type LeaseRecord,
   leaseViewOf,
 } from "../../src/lease-record.ts";
+import { compareCodePoints } from "../../src/resource-record.ts";
 import type { LeaseStore, LeaseView } from "../../src/store.ts";
+
+/** Below this many leases nothing is swept. */
+const SMALLEST_SWEEP = 1_024;
 
 export interface MemoryLeasesOptions {
   readonly clock: Clock;
@@ -20,6 +24,16 @@ export interface MemoryLeasesOptions {
 /** The leases of a ledger in memory. */
 export function memoryLeases({ clock, nextEpoch, assertOpen }: MemoryLeasesOptions): LeaseStore {
   const records = new Map<string, LeaseRecord>();
+  /** Lapsed leases are swept when the map has doubled since the last sweep: constant work an acquisition. */
+  let sweepAtSize = SMALLEST_SWEEP;
+
+  /** What goes takes no epoch along: they are counted for all names together. */
+  function sweep(): void {
+    if (records.size < sweepAtSize) return;
+    const nowMs = clock.now();
+    for (const [name, { expiresAt }] of records) if (expiresAt <= nowMs) records.delete(name);
+    sweepAtSize = Math.max(SMALLEST_SWEEP, records.size * 2);
+  }
 
   function carryOut<Result>(name: string, { result, write }: LeaseDecision<Result>): Result {
     if (write === "delete") records.delete(name);
@@ -30,6 +44,7 @@ export function memoryLeases({ clock, nextEpoch, assertOpen }: MemoryLeasesOptio
   return {
     async acquire(request) {
       assertOpen();
+      sweep();
       return carryOut(request.name, decideAcquire(records.get(request.name), request, clock.now(), nextEpoch));
     },
 
@@ -55,7 +70,7 @@ export function memoryLeases({ clock, nextEpoch, assertOpen }: MemoryLeasesOptio
         .filter(({ name }) => name.startsWith(prefix))
         .map((record) => leaseViewOf(record, nowMs))
         .filter((view): view is LeaseView => view !== undefined)
-        .sort((a, b) => (a.name < b.name ? -1 : 1));
+        .sort((a, b) => compareCodePoints(a.name, b.name));
     },
   };
 }

@@ -11,20 +11,18 @@ import {
   viewOf,
 } from "../../src/execution-record.ts";
 import { acceptOptions, type OptionRules, rules } from "../../src/option-rules.ts";
-import {
-  type ExecutionStore,
-  type ExecutionView,
-  type LedgerStore,
-  type StepRecord,
-  withoutResources,
-} from "../../src/store.ts";
+import type { ExecutionStore, ExecutionView, LedgerStore, StepRecord } from "../../src/store.ts";
 import { memoryLeases } from "./memory-leases.ts";
+import { memoryResources } from "./memory-resources.ts";
 import { Watchers } from "./watchers.ts";
 
 export interface MemoryStoreOptions {
   /** The store's clock. Defaults to the machine's. */
   readonly clock?: Clock;
-  /** How many records are kept at most; a claim over it is refused with `STORE_UNAVAILABLE`. Defaults to 100,000. */
+  /**
+   * How many records of executions are kept at most; a claim over it is refused with `STORE_UNAVAILABLE`. Resources don't
+   * count: there are as many as the user runs, and strangers who invent keys can't make more. Defaults to 100,000.
+   */
   readonly maxEntries?: number;
   /** Whether the user's own key is kept beside its digest, for people to look up. Defaults to true. */
   readonly storeKeys?: boolean;
@@ -190,14 +188,18 @@ export function memoryStore(options: MemoryStoreOptions = {}): LedgerStore {
     return seen === undefined ? undefined : copyOutcome(seen);
   }
 
+  const leases = memoryLeases({ clock, nextEpoch: nextToken, assertOpen });
+  const { clear, ...resources } = memoryResources({ clock, nextToken, assertOpen });
+
   return {
     executions,
-    resources: withoutResources("memoryStore"),
-    leases: memoryLeases({ clock, nextEpoch: nextToken, assertOpen }),
+    resources,
+    leases,
     async close() {
       closed = true;
       records.clear();
       steps.clear();
+      clear();
     },
   };
 }

@@ -13,7 +13,7 @@ import {
 import type { ClaimRequest, ExecutionStore, ExecutionView, StepRecord, StoredOutcome } from "../../src/store.ts";
 import type { PreparedConnection, SqliteConnection } from "./sqlite-connection.ts";
 import { nextFencingNumber } from "./sqlite-fencing.ts";
-import { bindable, COLUMNS, recordOf, rowOf, stepOf } from "./sqlite-rows.ts";
+import { bindable, COLUMNS, READABLE, recordOf, rowOf, stepOf } from "./sqlite-rows.ts";
 import type { SqliteTables } from "./sqlite-schema.ts";
 import { Watchers } from "./watchers.ts";
 
@@ -75,7 +75,9 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
   }
 
   return {
-    async claim(request, call) {
+    // The batch comes later: what the caller does to a request until then must not get into the ledger.
+    async claim(asked, call) {
+      const request = { ...asked };
       // Most duplicates are answered by a read, which takes no lock; what has to be written is decided again inside the
       // transaction, so nothing rests on what was read before.
       const known = await connection.read(call, (on) => {
@@ -95,17 +97,17 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
       });
     },
 
-    renew(request, call) {
+    renew(asked, call) {
+      const request = { ...asked };
       return connection.write(call, (on) => {
         return carryOut(on, request.id, decideRenew(load(on, request.id), request, now()));
       });
     },
 
-    async complete(request, call) {
-      // The batch comes later: what the caller does to the bytes until then must not get into the ledger.
-      const own = { ...request, outcome: copyOf(request.outcome) };
+    async complete(asked, call) {
+      const request = { ...asked, outcome: copyOf(asked.outcome) };
       const result = await connection.write(call, (on) => {
-        return carryOut(on, request.id, decideComplete(load(on, request.id), own, now()));
+        return carryOut(on, request.id, decideComplete(load(on, request.id), request, now()));
       });
       watchers.wake(request.id);
       return result;
@@ -119,7 +121,8 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
       });
     },
 
-    async release(request, call) {
+    async release(asked, call) {
+      const request = { ...asked, as: { ...asked.as } };
       const result = await connection.write(call, (on) => {
         return carryOut(on, request.id, decideRelease(load(on, request.id), request, now()));
       });
@@ -127,7 +130,8 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
       return result;
     },
 
-    recordStep(request, call) {
+    recordStep(asked, call) {
+      const request = { ...asked };
       const { position, name } = request.step;
       const outcome = copyOf(request.step.outcome);
       return connection.write(call, (on) => {
@@ -195,7 +199,7 @@ function statements({ executions, steps, fencing }: SqliteTables) {
     loadSteps: `SELECT position, name, outcome_kind, outcome FROM ${steps} WHERE id = ? ORDER BY position`,
     saveStep: `INSERT INTO ${steps} (id, position, name, outcome_kind, outcome) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
     forgetSteps: `DELETE FROM ${steps} WHERE id = ?`,
-    expired: `SELECT id FROM ${executions} WHERE expires_at <= ? AND typeof(expires_at) = 'integer' AND format = 1 LIMIT ?`,
+    expired: `SELECT id FROM ${executions} WHERE expires_at <= ? AND ${READABLE} LIMIT ?`,
     list: `SELECT * FROM ${executions} WHERE id > ? AND (? IS NULL OR status = ?) AND (? IS NULL OR operation = ?)
       ORDER BY id LIMIT ?`,
   } as const;

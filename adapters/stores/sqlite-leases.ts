@@ -1,4 +1,5 @@
 import type { Clock } from "../../src/clock.ts";
+import { isEvenkeelError } from "../../src/errors.ts";
 import { recordCorrupt } from "../../src/execution-record.ts";
 import {
   decideAcquire,
@@ -12,6 +13,11 @@ import type { LeaseStore, LeaseView } from "../../src/store.ts";
 import type { PreparedConnection, SqliteConnection } from "./sqlite-connection.ts";
 import { nextFencingNumber } from "./sqlite-fencing.ts";
 import type { SqliteTables } from "./sqlite-schema.ts";
+
+/** How long a lapsed lease is kept, so that a holder who is late is told that it was lost. */
+const KEPT_AFTER_LAPSE_MS = 3_600_000;
+/** How many of them each acquisition deletes, so that names that nobody asks for again don't stay for ever. */
+const SWEPT_PER_ACQUISITION = 2;
 
 export interface SqliteLeasesOptions {
   readonly connection: SqliteConnection;
@@ -29,6 +35,11 @@ export function sqliteLeases({ connection, tables, clock }: SqliteLeasesOptions)
       epoch = excluded.epoch, renewals = excluded.renewals, duration_ms = excluded.duration_ms,
       expires_at = excluded.expires_at`,
     remove: `DELETE FROM ${leases} WHERE name = ?`,
+    // What can't be read stays. The epochs are counted elsewhere.
+    sweep: `DELETE FROM ${leases} WHERE rowid IN (SELECT rowid FROM ${leases} WHERE expires_at <= ? AND
+      typeof(holder) || typeof(nonce) = 'texttext' AND
+      typeof(epoch) || typeof(renewals) || typeof(duration_ms) || typeof(expires_at) = 'integerintegerintegerinteger'
+      LIMIT ${SWEPT_PER_ACQUISITION})`,
     // Not LIKE: a prefix may hold its wildcards.
     list: `SELECT * FROM ${leases} WHERE substr(name, 1, length(?)) = ? ORDER BY name`,
   } as const;
@@ -51,23 +62,26 @@ export function sqliteLeases({ connection, tables, clock }: SqliteLeasesOptions)
   }
 
   return {
-    acquire(request, call) {
+    acquire(asked, call) {
+      const request = { ...asked };
       const { name } = request;
       return connection.write(call, (on) => {
-        return carryOut(
-          on,
-          name,
-          decideAcquire(load(on, name), request, now(), () => nextFencingNumber(on, tables)),
-        );
+        const nowMs = now();
+        const decision = decideAcquire(load(on, name), request, nowMs, () => nextFencingNumber(on, tables));
+        const result = carryOut(on, name, decision);
+        if (decision.write !== undefined) on.statement(sql.sweep).run(nowMs - KEPT_AFTER_LAPSE_MS);
+        return result;
       });
     },
 
-    renew(request, call) {
+    renew(asked, call) {
+      const request = { ...asked };
       const { name } = request;
       return connection.write(call, (on) => carryOut(on, name, decideLeaseRenewal(load(on, name), request, now())));
     },
 
-    release(request, call) {
+    release(asked, call) {
+      const request = { ...asked };
       const { name } = request;
       return connection.write(call, (on) => carryOut(on, name, decideLeaseRelease(load(on, name), request)));
     },
@@ -82,11 +96,21 @@ export function sqliteLeases({ connection, tables, clock }: SqliteLeasesOptions)
         const views = on
           .statement(sql.list)
           .all(prefix, prefix)
-          .map((row) => leaseViewOf(leaseOf(row), nowMs));
+          .map((row) => readableView(row, nowMs));
         return views.filter((view): view is LeaseView => view !== undefined);
       });
     },
   };
+}
+
+/** One broken row must not hide all others: `get` says of it that it is corrupt. */
+function readableView(row: unknown, nowMs: number): LeaseView | undefined {
+  try {
+    return leaseViewOf(leaseOf(row), nowMs);
+  } catch (error) {
+    if (isEvenkeelError(error)) return undefined;
+    throw error;
+  }
 }
 
 /** @throws EvenkeelError `RECORD_CORRUPT` for a row that this version did not write. */

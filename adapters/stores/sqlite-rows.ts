@@ -55,6 +55,15 @@ export function rowOf(record: ExecutionRecord): SqliteValue[] {
   ];
 }
 
+/** What {@link recordOf} understands, for statements that must leave everything else alone. */
+export const READABLE = `format = ${FORMAT} AND
+  typeof(operation) || typeof(scope) || typeof(nonce) = 'texttexttext' AND
+  typeof(expires_at) || typeof(created_at) || typeof(retention_ms) = 'integerintegerinteger' AND
+  typeof(attempt) || typeof(token) = 'integerinteger' AND attempt > 0 AND token > 0 AND
+  (status = 'running' AND typeof(lease_expires_at) || typeof(retry_granted) = 'integerinteger' OR
+   status = 'completed' AND typeof(completed_at) = 'integer' AND
+   outcome_kind IN ('value', 'error', 'tombstone') AND typeof(outcome) IN ('blob', 'null'))`;
+
 /** @throws EvenkeelError `RECORD_CORRUPT` for a row that this version did not write. */
 export function recordOf(row: unknown): ExecutionRecord {
   const columns = row as Record<string, unknown>;
@@ -117,24 +126,24 @@ function outcomeOf(columns: Record<string, unknown>): StoredOutcome {
 
 type Reader<T> = (columns: Record<string, unknown>, name: string) => T;
 
-function text(columns: Record<string, unknown>, name: string): string {
+export function text(columns: Record<string, unknown>, name: string): string {
   const value = columns[name];
   if (typeof value !== "string") throw recordCorrupt(`its ${name} is not a text`);
   return value;
 }
 
-function positive(columns: Record<string, unknown>, name: string): number {
+export function positive(columns: Record<string, unknown>, name: string): number {
   const value = whole(columns, name);
   if (value < 1) throw recordCorrupt(`its ${name} is not positive`);
   return value;
 }
 
-function whole(columns: Record<string, unknown>, name: string): number {
+export function whole(columns: Record<string, unknown>, name: string): number {
   const value = columns[name];
   if (!Number.isSafeInteger(value) || (value as number) < 0) throw recordCorrupt(`its ${name} is no whole number`);
   return value as number;
 }
 
-function optional<T>(read: Reader<T>, columns: Record<string, unknown>, name: string): T | undefined {
+export function optional<T>(read: Reader<T>, columns: Record<string, unknown>, name: string): T | undefined {
   return columns[name] === null ? undefined : read(columns, name);
 }

@@ -9,6 +9,8 @@ export interface SqliteTables {
   readonly fencing: string;
   readonly executions: string;
   readonly steps: string;
+  readonly groups: string;
+  readonly resources: string;
   readonly leases: string;
 }
 
@@ -24,6 +26,8 @@ export function tablesOf(prefix: string): SqliteTables {
     fencing: `"${prefix}fencing"`,
     executions: `"${prefix}executions"`,
     steps: `"${prefix}steps"`,
+    groups: `"${prefix}groups"`,
+    resources: `"${prefix}resources"`,
     leases: `"${prefix}leases"`,
   };
 }
@@ -75,6 +79,45 @@ export function migrateSchema(handle: SqliteHandle, tables: SqliteTables): void 
           outcome BLOB,
           PRIMARY KEY (id, position)
         );
+        CREATE TABLE ${tables.groups} (
+          name TEXT PRIMARY KEY NOT NULL,
+          format INTEGER NOT NULL,
+          mark TEXT NOT NULL,
+          epoch INTEGER NOT NULL,
+          generation INTEGER NOT NULL,
+          desired TEXT,
+          status TEXT,
+          sequence INTEGER NOT NULL,
+          floor INTEGER NOT NULL
+        );
+        CREATE TABLE ${tables.resources} (
+          group_name TEXT NOT NULL,
+          id TEXT NOT NULL,
+          incarnation INTEGER NOT NULL,
+          format INTEGER NOT NULL,
+          state TEXT NOT NULL,
+          generation INTEGER NOT NULL,
+          attempt INTEGER NOT NULL,
+          fencing_token INTEGER NOT NULL,
+          created_at INTEGER NOT NULL,
+          state_changed_at INTEGER NOT NULL,
+          provisioned_at INTEGER,
+          last_heartbeat_at INTEGER,
+          silent_since INTEGER,
+          lease_expires_at INTEGER,
+          version INTEGER NOT NULL,
+          nonce TEXT NOT NULL,
+          sequence INTEGER NOT NULL,
+          external_id TEXT,
+          reason TEXT,
+          spec TEXT,
+          PRIMARY KEY (group_name, id, incarnation)
+        );
+        CREATE UNIQUE INDEX ${indexOf(tables.resources, "by_change")} ON ${tables.resources} (group_name, sequence);
+        CREATE INDEX ${indexOf(tables.resources, "by_silence")} ON ${tables.resources} (group_name, silent_since)
+          WHERE silent_since IS NOT NULL;
+        CREATE INDEX ${indexOf(tables.resources, "terminated")} ON ${tables.resources} (group_name, state_changed_at)
+          WHERE state = 'TERMINATED';
         CREATE TABLE ${tables.leases} (
           name TEXT PRIMARY KEY NOT NULL,
           holder TEXT NOT NULL,
@@ -84,6 +127,7 @@ export function migrateSchema(handle: SqliteHandle, tables: SqliteTables): void 
           duration_ms INTEGER NOT NULL,
           expires_at INTEGER NOT NULL
         );
+        CREATE INDEX ${indexOf(tables.leases, "by_expiry")} ON ${tables.leases} (expires_at);
       `);
     }
     handle.exec("COMMIT");

@@ -2,11 +2,12 @@ import { resolve } from "node:path";
 import { type Clock, systemClock } from "../../src/clock.ts";
 import { acceptOptions, invalidOptions, type OptionRules, rules } from "../../src/option-rules.ts";
 import { type Random, systemRandom } from "../../src/random.ts";
-import { type LedgerStore, withoutResources } from "../../src/store.ts";
+import type { LedgerStore } from "../../src/store.ts";
 import { SqliteConnection } from "./sqlite-connection.ts";
 import { sqliteExecutions } from "./sqlite-executions.ts";
 import { isSqliteHandle, type SqliteHandle } from "./sqlite-handle.ts";
 import { sqliteLeases } from "./sqlite-leases.ts";
+import { sqliteResources } from "./sqlite-resources.ts";
 import { assertSchema, migrateSchema, tablesOf } from "./sqlite-schema.ts";
 
 export type { SqliteHandle, SqliteStatement, SqliteValue } from "./sqlite-handle.ts";
@@ -84,7 +85,7 @@ export function sqliteStore(fileOrHandle: string | SqliteHandle, options: Sqlite
   });
   return {
     executions: sqliteExecutions({ connection, tables, clock, storeKeys }),
-    resources: withoutResources("sqliteStore"),
+    resources: sqliteResources({ connection, tables, clock }),
     leases: sqliteLeases({ connection, tables, clock }),
     migrate: () => connection.exclusively((handle) => migrateSchema(handle, tables)),
     close: () => connection.close(),

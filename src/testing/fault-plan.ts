@@ -6,7 +6,18 @@ import { Partition } from "./partition.ts";
 /** The operations of each part of a store, less those that are no round trips (`watch`, `completeInTransaction`). */
 export const STORE_OPERATIONS = {
   executions: ["claim", "renew", "complete", "release", "recordStep", "get", "list", "purge"],
-  resources: ["getDesired", "setDesired", "apply", "heartbeat", "get", "list", "changedSince", "staleBefore"],
+  resources: [
+    "getDesired",
+    "setDesired",
+    "apply",
+    "heartbeat",
+    "get",
+    "list",
+    "changedSince",
+    "staleBefore",
+    "purge",
+    "listGroups",
+  ],
   leases: ["acquire", "renew", "release", "get", "list"],
 } as const;
 

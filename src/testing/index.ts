@@ -12,8 +12,12 @@ export { ManualClock } from "./manual-clock.ts";
 export { Partition, type PartitionState } from "./partition.ts";
 export { seededRandom } from "./seeded-random.ts";
 export {
+  type ConformanceHook,
   type ConformanceRunner,
   type ConformanceSubject,
+  type DamagedRecord,
+  type RecordDamage,
+  type RecordName,
   type StoreCapabilities,
   storeConformance,
 } from "./store-conformance.ts";

@@ -4,27 +4,32 @@ import { readSource, resolveImport, type SourceFile, sourceFiles } from "../supp
 const LIBRARY = sourceFiles("src", "adapters");
 
 const LEAVES = ["src/errors.ts", "src/clock.ts", "src/random.ts", "src/events.ts"];
-const CONTRACT = [...LEAVES, "src/store.ts", "src/execution-record.ts", "src/lease-record.ts", "src/option-rules.ts"];
+const RECORDS = ["src/execution-record.ts", "src/lease-record.ts", "src/resource-record.ts"];
+const CONTRACT = [...LEAVES, "src/store.ts", ...RECORDS, "src/option-rules.ts"];
 
 /** Who may import whom of ours: the first line whose pattern fits a file holds for it. */
 const DIRECTIONS: readonly { readonly files: RegExp; readonly mayImport: readonly (string | RegExp)[] }[] = [
   { files: /^src\/(errors|clock|random|events)\.ts$/, mayImport: [] },
   { files: /^src\/store\.ts$/, mayImport: LEAVES },
   { files: /^src\/option-rules\.ts$/, mayImport: ["src/errors.ts"] },
-  { files: /^src\/(execution|lease)-record\.ts$/, mayImport: ["src/errors.ts", "src/store.ts"] },
+  { files: /^src\/(execution|lease|resource)-record\.ts$/, mayImport: ["src/errors.ts", "src/store.ts"] },
+  {
+    files: /^src\/(store-kit\.ts$|keyed\/)/,
+    mayImport: ["src/errors.ts", "src/store.ts", ...RECORDS, /^src\/keyed\//],
+  },
   { files: /^src\/options\.ts$/, mayImport: [...LEAVES, "src/store.ts", "src/option-rules.ts"] },
   { files: /^src\/(idempotency)\//, mayImport: [...CONTRACT, "src/options.ts", /^src\/idempotency\//] },
   { files: /^src\/testing\//, mayImport: [...CONTRACT, "src/options.ts", /^src\/(idempotency|testing)\//] },
-  { files: /^src\/index\.ts$/, mayImport: [/^src\/(?!testing\/)/] },
+  { files: /^src\/index\.ts$/, mayImport: [/^src\/(?!testing\/|store-kit|keyed\/)/] },
   {
     files: /^adapters\/stores\//,
     mayImport: [
       "src/errors.ts",
+      "src/events.ts",
       "src/store.ts",
       "src/clock.ts",
       "src/random.ts",
-      "src/execution-record.ts",
-      "src/lease-record.ts",
+      ...RECORDS,
       "src/option-rules.ts",
       /^adapters\/stores\//,
     ],

@@ -6,7 +6,14 @@ import { describe, expect, it } from "vitest";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const PROSE = [
-  ...["README.md", "CONTRIBUTING.md", "SECURITY.md", "examples/express-payments/README.md", "bench/README.md"],
+  ...[
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "examples/express-payments/README.md",
+    "examples/custom-store/README.md",
+    "bench/README.md",
+  ],
   ...pagesOf("docs"),
   ...pagesOf("docs/decisions"),
 ];

@@ -167,7 +167,99 @@ export const brokenStores: Readonly<Record<string, (clock: ManualClock) => Ledge
     },
   })),
 
+  "forgets the fingerprint when a claim without one takes over": breaking(({ inner }) => {
+    const forgotten = new Set<string>();
+    return {
+      async claim({ fingerprint, ...bare }, call) {
+        const compared = fingerprint === undefined || forgotten.has(bare.id) ? bare : { ...bare, fingerprint };
+        const answer = await inner.claim(compared, call);
+        if (answer.status === "acquired" && fingerprint === undefined) forgotten.add(bare.id);
+        return answer;
+      },
+    };
+  }),
+  "compares the beginning of fingerprints": breaking(({ inner }) => ({
+    claim: ({ fingerprint, ...request }, call) =>
+      inner.claim(fingerprint === undefined ? request : { ...request, fingerprint: fingerprint.slice(0, 32) }, call),
+  })),
+  "does not say whose payload an outcome is of": breaking(({ inner }) => {
+    const nobodys = <T extends object>(answer: T): T => {
+      const { fingerprint: _fingerprint, ...rest } = answer as T & { fingerprint?: string };
+      return rest as T;
+    };
+    return {
+      claim: async (request, call) => nobodys(await inner.claim(request, call)),
+      complete: async (request, call) => nobodys(await inner.complete(request, call)),
+      release: async (request, call) => nobodys(await inner.release(request, call)),
+    };
+  }),
+  "takes ids for one that begin alike": breaking(({ inner }) => {
+    const short = <T extends { id: string }>(request: T): T => ({ ...request, id: request.id.slice(0, 63) });
+    return {
+      claim: (request, call) => inner.claim(short(request), call),
+      complete: (request, call) => inner.complete(short(request), call),
+      get: (id, call) => inner.get(id.slice(0, 63), call),
+    };
+  }),
+  "ignores the attempt as which a retry is granted": breaking(({ inner }) => ({
+    async release(request, call) {
+      const { as } = request;
+      const attempt = (await inner.get(request.id, call))?.attempt ?? 1;
+      return inner.release(as.mode === "retry" ? { ...request, as: { ...as, attempt } } : request, call);
+    },
+  })),
+  "remembers when a key was first seen": breaking(({ inner }) => {
+    const first = new Map<string, number>();
+    return {
+      async get(id, call) {
+        const view = await inner.get(id, call);
+        if (view === undefined) return undefined;
+        first.set(id, first.get(id) ?? view.createdAt);
+        return { ...view, createdAt: first.get(id) ?? view.createdAt };
+      },
+    };
+  }),
+
   // ------------------------------------------------------------------------------------------------ boundaries
+  "ignores the retention that a renewal asks for": breaking(({ inner }) => ({
+    async renew(request, call) {
+      const retentionMs = (await inner.get(request.id, call))?.retentionMs ?? request.retentionMs;
+      return inner.renew({ ...request, retentionMs }, call);
+    },
+  })),
+  "does not keep the retention that a claim asked for": breaking(({ inner }) => ({
+    async get(id, call) {
+      const view = await inner.get(id, call);
+      return view === undefined ? undefined : { ...view, retentionMs: view.expiresInMs };
+    },
+  })),
+  "counts the retention of an abandoned record from its release": breaking(({ inner, clock }) => ({
+    release(request, call) {
+      const { as } = request;
+      if (as.mode !== "abandon") return inner.release(request, call);
+      const retentionMs = as.retentionMs + clock.now() - (as.leaseExpiredAt ?? clock.now());
+      return inner.release({ ...request, as: { ...as, retentionMs } }, call);
+    },
+  })),
+  "does not move the end of the record when a nonce comes again after its lease": breaking(
+    ({ inner, latest, clock }) => {
+      const ends = new Map<string, number>();
+      return {
+        async claim(request, call) {
+          const known = latest.get(request.id)?.nonce === request.nonce;
+          const answer = await inner.claim(request, call);
+          const end = clock.now() + request.leaseMs + request.retentionMs;
+          if (answer.status === "acquired" && !known) ends.set(request.id, end);
+          return answer;
+        },
+        async get(id, call) {
+          const view = await inner.get(id, call);
+          if (view?.status !== "running") return view;
+          return { ...view, expiresInMs: (ends.get(id) ?? 0) - clock.now() };
+        },
+      };
+    },
+  ),
   "has a lease a millisecond too long": breaking(({ inner }) => ({
     async claim(request, call) {
       return hideMs(await inner.claim({ ...request, leaseMs: request.leaseMs + 1 }, call), 1);
@@ -253,6 +345,38 @@ export const brokenStores: Readonly<Record<string, (clock: ManualClock) => Ledge
     },
   })),
 
+  // ------------------------------------------------------------------------------------------------------ watch
+  "never wakes anybody": breaking(() => ({ watch: () => () => {} })),
+  "wakes one watcher of each record": breaking(({ inner }) => {
+    const watched = new Set<string>();
+    return {
+      watch(id, wake) {
+        if (watched.has(id)) return () => {};
+        watched.add(id);
+        return inner.watch?.(id, wake) ?? (() => {});
+      },
+    };
+  }),
+  "ends every watching when one of them ends": breaking(({ inner }) => {
+    const ends = new Map<string, (() => void)[]>();
+    return {
+      watch(id, wake) {
+        const all = ends.get(id) ?? [];
+        ends.set(id, all);
+        all.push(inner.watch?.(id, wake) ?? (() => {}));
+        return () => {
+          for (const end of all) end();
+        };
+      },
+    };
+  }),
+  "wakes who has ended watching": breaking(({ inner }) => ({
+    watch(id, wake) {
+      inner.watch?.(id, wake);
+      return () => {};
+    },
+  })),
+
   // ------------------------------------------------------------------------------------- steps, purge, list, close
   "loses the steps at a takeover": breaking(({ inner }) => ({
     async claim(request, call) {
@@ -296,6 +420,12 @@ export const brokenStores: Readonly<Record<string, (clock: ManualClock) => Ledge
   })),
   "changes odd keys": breaking(({ inner }) => ({
     claim: (request, call) => inner.claim(trimmed(request), call),
+  })),
+  "begins a list anew after a record that is gone": breaking(({ inner }) => ({
+    async list({ after, ...request }, call) {
+      const isThere = after !== undefined && (await inner.get(after, call)) !== undefined;
+      return inner.list(isThere ? { ...request, after } : request, call);
+    },
   })),
   "answers after it was closed": breaking(() => ({ close: async () => {} })),
   "fails after it was closed with some error": breaking(({ inner }) => ({

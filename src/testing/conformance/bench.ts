@@ -1,45 +1,58 @@
 import { strict as assert } from "node:assert";
 import { createHash } from "node:crypto";
-import { isEvenkeelError } from "../../errors.ts";
+import { systemClock, type Timer } from "../../clock.ts";
+import { type EvenkeelError, isEvenkeelError } from "../../errors.ts";
 import type {
   AcquiredClaim,
   ClaimRequest,
   CommittedOutcome,
+  CompleteResult,
   ExecutionStore,
   ExecutionView,
   Holder,
+  LeaseStore,
   LedgerStore,
   OutcomeKind,
   StoreCall,
   StoredOutcome,
 } from "../../store.ts";
+import { Elapsed } from "./elapsed.ts";
 import { Invariants } from "./invariants.ts";
+import { LeaseInvariants } from "./lease-invariants.ts";
+import {
+  type ConformanceHook,
+  type ConformanceSubject,
+  type DamagedRecord,
+  type RecordDamage,
+  type RecordName,
+  type StoreCapabilities,
+  withDefaults,
+} from "./subject.ts";
 
-/** A store under test, with its time. */
-export interface ConformanceSubject {
-  readonly store: LedgerStore;
-  /** Moves the store's time on by so many milliseconds. */
-  advance(ms: number): Promise<void>;
-  /** Closes the store and removes what it left behind. Called after each case. */
-  dispose(): Promise<void>;
-}
-
-/** What a store can do beyond what every store has to, and what it leaves out. */
-export interface StoreCapabilities {
-  /** Whether time stands still but for `advance()`, so that boundaries can be met to the millisecond. Defaults to false. */
-  readonly exactTime?: boolean;
-  /** Whether the user's keys are kept beside their digest. Defaults to true. */
-  readonly storeKeys?: boolean;
-  /** Whether `watch` wakes on completion and release. Defaults to false: a store need not push. */
-  readonly watch?: boolean;
-  /** Whether expired records stay until `purge` deletes them, so that it can count them. Defaults to true. */
-  readonly purge?: boolean;
-  /** The largest outcome that the store takes, in bytes. Defaults to 5,242,880. */
-  readonly maxOutcomeBytes?: number;
-}
+export type { ConformanceSubject, StoreCapabilities } from "./subject.ts";
 
 /** Cases by their names, each a sentence about the store. */
-export type ConformanceCases = Readonly<Record<string, (bench: Bench) => Promise<void>>>;
+export type ConformanceCases = Readonly<Record<string, ConformanceCase | Conditional>>;
+
+export type ConformanceCase = (bench: Bench) => Promise<void>;
+
+/** A case that not every store can be held to. */
+export interface Conditional {
+  /** Why the case is skipped; undefined where it is not. */
+  readonly unless: (capabilities: Required<StoreCapabilities>) => string | undefined;
+  readonly holds: ConformanceCase;
+}
+
+/** A case that needs hooks of the subject. */
+export function withHooks(hooks: readonly Exclude<ConformanceHook, "corrupt">[], holds: ConformanceCase): Conditional {
+  return {
+    unless: (capabilities) => {
+      const missing = hooks.filter((hook) => !capabilities.hooks.includes(hook));
+      return missing.length === 0 ? undefined : `capabilities.hooks has no ${missing.join(" and no ")}`;
+    },
+    holds,
+  };
+}
 
 /** A held claim: what was granted, and what its holder's writes carry. */
 export interface Held {
@@ -50,6 +63,15 @@ export interface Held {
 /** Nobody is that slow: a store call that takes longer fails the case. */
 const CALL: StoreCall = { timeoutMs: 30_000 };
 
+/** What the benches of one case share. */
+interface Shared {
+  readonly elapsed: Elapsed;
+  readonly invariants: Invariants;
+  readonly leaseInvariants: LeaseInvariants;
+  readonly opened: LedgerStore[];
+  nonces: number;
+}
+
 /** One case's store, and the requests that cases have in common. */
 export class Bench {
   /** Long enough that no machine is slow enough to see it lapse by itself. */
@@ -58,23 +80,64 @@ export class Bench {
   readonly capabilities: Required<StoreCapabilities>;
   readonly store: LedgerStore;
   readonly executions: ExecutionStore;
-  readonly invariants: Invariants;
+  readonly leases: LeaseStore;
   readonly #subject: ConformanceSubject;
-  #nonces = 0;
+  readonly #shared: Shared;
 
-  constructor(subject: ConformanceSubject, capabilities: StoreCapabilities) {
-    this.capabilities = {
-      exactTime: false,
-      storeKeys: true,
-      watch: false,
-      purge: true,
-      maxOutcomeBytes: 5 * 1024 * 1024,
-      ...capabilities,
-    };
+  constructor(
+    subject: ConformanceSubject,
+    capabilities: StoreCapabilities,
+    store: LedgerStore = subject.store,
+    shared: Shared = share(withDefaults(capabilities)),
+  ) {
+    this.capabilities = withDefaults(capabilities);
     this.#subject = subject;
-    this.store = subject.store;
-    this.invariants = new Invariants(subject.store.executions);
-    this.executions = this.invariants.observed;
+    this.#shared = shared;
+    this.store = store;
+    this.executions = shared.invariants.observe(store.executions);
+    this.leases = shared.leaseInvariants.observe(store.leases);
+  }
+
+  /** Fails where an invariant did not hold over all that the case did. */
+  async assertInvariants(): Promise<void> {
+    await this.#shared.invariants.assertHeld(this.store.executions);
+    this.#shared.leaseInvariants.assertHeld();
+  }
+
+  /** Closes what the case opened itself. */
+  async close(): Promise<void> {
+    for (const store of this.#shared.opened.splice(0)) await store.close();
+  }
+
+  /** The same ledger through another store object. */
+  async reopen(): Promise<Bench> {
+    const store = await this.#hook("reopen").call(this.#subject);
+    this.#shared.opened.push(store);
+    return new Bench(this.#subject, this.capabilities, store, this.#shared);
+  }
+
+  corrupt(record: RecordName, damage: RecordDamage): Promise<DamagedRecord> {
+    return this.#hook("corrupt").call(this.#subject, record, damage);
+  }
+
+  transact(work: (tx: unknown) => void | Promise<void>, end: "commit" | "rollback"): Promise<void> {
+    return this.#hook("transact").call(this.#subject, work, end);
+  }
+
+  stall(): Promise<() => Promise<void>> {
+    return this.#hook("stall").call(this.#subject);
+  }
+
+  /** The names of the hooks that the subject has. */
+  get hooks(): ConformanceHook[] {
+    const all: readonly ConformanceHook[] = ["reopen", "corrupt", "transact", "stall"];
+    return all.filter((name) => this.#subject[name] !== undefined);
+  }
+
+  #hook<Hook extends ConformanceHook>(name: Hook): NonNullable<ConformanceSubject[Hook]> {
+    const hook: ConformanceSubject[Hook] = this.#subject[name];
+    assert.ok(hook !== undefined, `the capabilities name ${name}, and the subject has no such method`);
+    return hook;
   }
 
   readonly call = CALL;
@@ -86,8 +149,8 @@ export class Bench {
 
   /** A nonce that was not used before. */
   nonce(): string {
-    this.#nonces += 1;
-    return this.#nonces.toString(16).padStart(32, "0");
+    this.#shared.nonces += 1;
+    return this.#shared.nonces.toString(16).padStart(32, "0");
   }
 
   /** 64 hex digits, as fingerprints are. */
@@ -96,7 +159,7 @@ export class Bench {
   }
 
   advance(ms: number): Promise<void> {
-    return this.#subject.advance(ms);
+    return this.#shared.elapsed.advance(ms, (span) => this.#subject.advance(span));
   }
 
   /** To a moment at which a span of `ms` that began now has almost passed. */
@@ -142,6 +205,15 @@ export class Bench {
   renew(holder: Holder, overrides: { leaseMs?: number; retentionMs?: number } = {}) {
     const { leaseMs, retentionMs } = this;
     return this.executions.renew({ ...holder, leaseMs, retentionMs, ...overrides }, CALL);
+  }
+
+  completeIn(tx: unknown, holder: Holder, outcome = this.outcome("done")): Promise<CompleteResult> {
+    const { retentionMs, executions } = this;
+    // Some stores answer synchronously, and throw so.
+    return new Promise((resolve) => {
+      assert.ok(executions.completeInTransaction !== undefined, "the store completes in transactions");
+      resolve(executions.completeInTransaction({ ...holder, outcome, retentionMs }, tx));
+    });
   }
 
   complete(holder: Holder, outcome = this.outcome("done"), retentionMs = this.retentionMs) {
@@ -193,13 +265,45 @@ export class Bench {
   }
 }
 
-/** Asserts that a call is refused by a store that did nothing. */
-export async function assertUnavailable(answer: Promise<unknown>): Promise<void> {
+function share({ exactTime }: Required<StoreCapabilities>): Shared {
+  const elapsed = new Elapsed(exactTime);
+  const invariants = new Invariants(elapsed);
+  return { elapsed, invariants, leaseInvariants: new LeaseInvariants(elapsed), opened: [], nonces: 0 };
+}
+
+/** Waits for what has to come, but not for ever: by the machine's clock, since the store's may stand still. */
+export async function within<T>(ms: number, awaited: Promise<T>, what: string): Promise<T> {
+  let timer: Timer | undefined;
+  const tooLate = new Promise<never>((_, reject) => {
+    timer = systemClock.setTimer(ms, () => reject(new assert.AssertionError({ message: `${what} within ${ms} ms` })));
+  });
+  try {
+    return await Promise.race([awaited, tooLate]);
+  } finally {
+    timer?.clear();
+  }
+}
+
+/** The error of a call that has to fail. */
+export async function failureOf(answer: Promise<unknown>): Promise<EvenkeelError> {
   const error = await answer.then(
     () => assert.fail("the call succeeded"),
     (reason: unknown) => reason,
   );
   assert.ok(isEvenkeelError(error), "the error is an EvenkeelError");
+  return error;
+}
+
+/** Asserts that a call fails because a record can't be understood. */
+export async function assertCorrupt(answer: Promise<unknown>): Promise<EvenkeelError> {
+  const error = await failureOf(answer);
+  assert.equal(error.code, "RECORD_CORRUPT");
+  return error;
+}
+
+/** Asserts that a call is refused by a store that did nothing. */
+export async function assertUnavailable(answer: Promise<unknown>): Promise<void> {
+  const error = await failureOf(answer);
   assert.equal(error.code, "STORE_UNAVAILABLE");
   assert.equal(error.cause, undefined, "no cause: the store did nothing");
 }

@@ -140,6 +140,28 @@ export const claimCases: ConformanceCases = {
     assert.equal((await bench.claim({ id })).status, "running");
   },
 
+  "compares the whole fingerprint": async (bench) => {
+    const fingerprint = bench.fingerprint("payload");
+    await bench.hold({ fingerprint });
+    const other = `${fingerprint.slice(0, -1)}${fingerprint.endsWith("0") ? "1" : "0"}`;
+    assert.deepEqual(await bench.claim({ fingerprint: other }), { status: "mismatch" });
+  },
+
+  "keeps the fingerprint when a claim without one takes over": async (bench) => {
+    await bench.abandoned();
+    const { fingerprint, ...bare } = bench.request();
+    assert.equal((await bench.executions.claim(bare, bench.call)).status, "acquired");
+    assert.equal((await bench.get())?.fingerprint, fingerprint);
+    assert.deepEqual(await bench.claim({ fingerprint: bench.fingerprint("other") }), { status: "mismatch" });
+  },
+
+  "moves the end of the record when a nonce comes again after its lease": async (bench) => {
+    const request = bench.request();
+    await bench.abandoned(request);
+    await bench.hold(request);
+    bench.assertMs((await bench.get())?.expiresInMs ?? 0, bench.leaseMs + bench.retentionMs);
+  },
+
   "has the lease at one moment before its end": async (bench) => {
     await bench.hold();
     await bench.advanceAlmost(bench.leaseMs);

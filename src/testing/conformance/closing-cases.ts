@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
 import { assertUnavailable, type ConformanceCases } from "./bench.ts";
+import { ResourceBench } from "./resource-bench.ts";
 
 /** {@link LedgerStore.close}. */
 export const closingCases: ConformanceCases = {
@@ -25,6 +26,22 @@ export const closingCases: ConformanceCases = {
     await assertUnavailable(bench.get());
     await assertUnavailable(bench.executions.list({ limit: 1 }, bench.call));
     await assertUnavailable(bench.executions.purge({ limit: 1 }, bench.call));
+  },
+
+  "refuses every call about resources after it is closed": async (bench) => {
+    const ledger = new ResourceBench(bench);
+    await ledger.made();
+    await bench.store.close();
+    await assertUnavailable(ledger.desired());
+    await assertUnavailable(ledger.desire("10"));
+    await assertUnavailable(ledger.apply([]));
+    await assertUnavailable(ledger.beat());
+    await assertUnavailable(ledger.get());
+    await assertUnavailable(ledger.list());
+    await assertUnavailable(ledger.changes());
+    await assertUnavailable(ledger.stale());
+    await assertUnavailable(ledger.purge());
+    await assertUnavailable(ledger.resources.listGroups({ limit: 1 }, bench.call));
   },
 
   "settles what is under way when it is closed": async (bench) => {

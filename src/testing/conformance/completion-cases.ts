@@ -32,6 +32,18 @@ export const completionCases: ConformanceCases = {
     bench.assertMs(second.expiresInMs, bench.retentionMs - 5_000);
   },
 
+  "says whose payload the outcome is of, to everybody": async (bench) => {
+    const { fingerprint, ...bare } = bench.request();
+    const { holder: stale } = await bench.abandoned();
+    const { holder } = await bench.hold();
+    const answers = [await bench.complete(holder), await bench.complete(holder), await bench.forget(holder)];
+    const others = [await bench.complete(stale), await bench.forget(stale)];
+    const claimed = await bench.executions.claim(bare, bench.call);
+    for (const answer of [...answers, ...others, claimed]) {
+      assert.equal(bench.assertOutcome(answer, bench.outcome("done")).fingerprint, fingerprint);
+    }
+  },
+
   "keeps the first outcome when the same holder completes with another": async (bench) => {
     const first = bench.outcome("first");
     const { holder } = await bench.hold();

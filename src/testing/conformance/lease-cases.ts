@@ -82,6 +82,46 @@ export const leaseCases: ConformanceCases = {
     assert.equal((await renew(bench, "a", epoch + 1)).status, "lost");
   },
 
+  "takes the length that a renewal asks for": async (bench) => {
+    const { epoch } = await acquire(bench, "a");
+    const request = { name: "leader", holder: "a", epoch, durationMs: 2 * DURATION_MS };
+    const renewed = await leases(bench).renew(request, bench.call);
+    assert.ok(renewed.status === "renewed");
+    bench.assertMs(renewed.remainingMs, 2 * DURATION_MS);
+    const view = await leases(bench).get("leader", bench.call);
+    assert.equal(view?.durationMs, 2 * DURATION_MS);
+    bench.assertMs(view?.remainingMs ?? 0, 2 * DURATION_MS);
+  },
+
+  "keeps the longest lease that options allow": async (bench) => {
+    const durationMs = Number.MAX_SAFE_INTEGER;
+    const asked = { ...request(bench, "a"), durationMs };
+    const lease = await leases(bench).acquire(asked, bench.call);
+    assert.ok(lease.status === "acquired");
+    await bench.advance(DURATION_MS);
+    const { epoch } = lease;
+    const renewed = await leases(bench).renew({ name: "leader", holder: "a", epoch, durationMs }, bench.call);
+    assert.equal(renewed.status, "renewed");
+    assert.equal((await leases(bench).get("leader", bench.call))?.epoch, epoch);
+  },
+
+  "gives a nonce that comes again after its lease a new epoch": async (bench) => {
+    const asked = request(bench, "a");
+    const first = await leases(bench).acquire(asked, bench.call);
+    await bench.advance(DURATION_MS);
+    const again = await leases(bench).acquire(asked, bench.call);
+    assert.ok(first.status === "acquired" && again.status === "acquired");
+    assert.ok(again.epoch > first.epoch);
+  },
+
+  "is released by its holder under its epoch alone": async (bench) => {
+    const { epoch } = await acquire(bench, "a");
+    const holder = { name: "leader", holder: "a", epoch };
+    assert.equal((await leases(bench).release({ ...holder, holder: "b" }, bench.call)).status, "lost");
+    assert.equal((await leases(bench).release({ ...holder, epoch: epoch + 1 }, bench.call)).status, "lost");
+    assert.equal((await leases(bench).get("leader", bench.call))?.epoch, epoch);
+  },
+
   "does not revive a lease that has lapsed": async (bench) => {
     const { epoch } = await acquire(bench, "a");
     await bench.advance(DURATION_MS);
@@ -123,14 +163,33 @@ export const leaseCases: ConformanceCases = {
     assert.equal((await leases(bench).get("shard/1", bench.call))?.holder, "holder of shard/1");
   },
 
+  "keeps apart what differs in case or in composition, and lists by code points": async (bench) => {
+    // UTF-16 has the last two the other way round.
+    const names = ["Leader", "leader", "leade\u0301r", "lead\u00e9r", "\uff5e", "\u{1F680}"];
+    for (const name of [...names].reverse()) {
+      const asked = { ...request(bench, `holder of ${name}`), name };
+      assert.equal((await leases(bench).acquire(asked, bench.call)).status, "acquired");
+    }
+    const listed = await leases(bench).list("", bench.call);
+    assert.deepEqual(
+      listed.map(({ name }) => name),
+      ["Leader", "leader", "leade\u0301r", "lead\u00e9r", "\uff5e", "\u{1F680}"],
+    );
+  },
+
   "is refused by a store that is closed": async (bench) => {
+    const { epoch } = await acquire(bench, "a");
     await bench.store.close();
+    const holder = { name: "leader", holder: "a", epoch };
+    await assert.rejects(renew(bench, "a", epoch), { code: "STORE_UNAVAILABLE" });
+    await assert.rejects(leases(bench).release(holder, bench.call), { code: "STORE_UNAVAILABLE" });
+    await assert.rejects(leases(bench).list("", bench.call), { code: "STORE_UNAVAILABLE" });
     await assert.rejects(leases(bench).acquire(request(bench, "a"), bench.call), { code: "STORE_UNAVAILABLE" });
     await assert.rejects(leases(bench).get("leader", bench.call), { code: "STORE_UNAVAILABLE" });
   },
 };
 
-const leases = (bench: Bench): LeaseStore => bench.store.leases;
+const leases = (bench: Bench): LeaseStore => bench.leases;
 
 function request(bench: Bench, holder: string) {
   return { name: "leader", holder, nonce: bench.nonce(), durationMs: DURATION_MS };

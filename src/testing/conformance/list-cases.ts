@@ -45,6 +45,21 @@ export const listCases: ConformanceCases = {
     assert.equal((await bench.get())?.createdAt, createdAt);
   },
 
+  "reads the retention that was asked for, however much of it is left": async (bench) => {
+    await bench.hold({ retentionMs: 2 * bench.retentionMs });
+    await bench.advance(1_000);
+    assert.equal((await bench.get())?.retentionMs, 2 * bench.retentionMs);
+  },
+
+  "reads a record that was claimed anew after its end as created then": async (bench) => {
+    const { holder } = await bench.hold();
+    const before = (await bench.get())?.createdAt ?? 0;
+    await bench.forget(holder);
+    await bench.advance(1_000);
+    await bench.hold();
+    assert.ok(((await bench.get())?.createdAt ?? 0) >= before + 1_000);
+  },
+
   "lists all in the order of their ids": async (bench) => {
     const ids = await several(bench);
     assert.deepEqual(await listed(bench, { limit: 100 }), [...ids.all].sort());
@@ -87,6 +102,13 @@ export const listCases: ConformanceCases = {
       if (page.length < 4) break;
     }
     assert.deepEqual(seen, [...ids.all].sort());
+  },
+
+  "begins after an id whose record is not there": async (bench) => {
+    const ids = [...(await several(bench)).all].sort();
+    const after = `${ids[3]?.slice(0, -1)}g`;
+    assert.deepEqual(await listed(bench, { limit: 100, after }), ids.slice(4));
+    assert.deepEqual(await listed(bench, { limit: 100, after: "g".repeat(64) }), []);
   },
 
   "fills a page with what the filters let through": async (bench) => {

@@ -78,6 +78,22 @@ export const releaseCases: ConformanceCases = {
     );
   },
 
+  "counts the retention of a record that it puts back from the moment that it is told": async (bench) => {
+    await bench.abandoned();
+    const { claim, holder } = await bench.hold();
+    await bench.advance(200_000);
+    await abandon(bench, holder, { attempt: 1, leaseExpiredAt: claim.abandonedAt as number });
+    bench.assertMs((await bench.get())?.expiresInMs ?? 0, bench.retentionMs - 200_000);
+  },
+
+  "grants a retry as the attempt that it is told": async (bench) => {
+    await bench.abandoned();
+    const { holder } = await bench.hold();
+    await bench.grantRetry(holder);
+    assert.equal((await bench.get())?.attempt, 1);
+    assert.equal((await bench.hold()).claim.attempt, 2);
+  },
+
   "is answered alike when a retry or an abandonment arrives twice": async (bench) => {
     const { holder } = await bench.hold();
     await bench.grantRetry(holder);

@@ -33,6 +33,12 @@ export const renewalCases: ConformanceCases = {
     bench.assertMs(view.expiresInMs, bench.leaseMs + bench.retentionMs);
   },
 
+  "takes the retention that the renewal asks for": async (bench) => {
+    const { holder } = await bench.hold();
+    await bench.renew(holder, { retentionMs: 2 * bench.retentionMs });
+    bench.assertMs((await bench.get())?.expiresInMs ?? 0, bench.leaseMs + 2 * bench.retentionMs);
+  },
+
   "is harmless when it arrives twice": async (bench) => {
     const { holder } = await bench.hold();
     const [first, second] = await Promise.all([bench.renew(holder), bench.renew(holder)]);

@@ -47,6 +47,12 @@ export const valueCases: ConformanceCases = {
     }
   },
 
+  "keeps ids apart that differ in their last digit": async (bench) => {
+    const ids = ["0", "1"].map((digit) => `${bench.id().slice(0, -1)}${digit}`);
+    for (const id of ids) assert.equal((await bench.hold({ id })).claim.attempt, 1);
+    assert.equal((await bench.executions.list({ limit: 10 }, bench.call)).length, 2);
+  },
+
   "keeps a scope of 1,024 characters, and an empty one": async (bench) => {
     for (const scope of ["s".repeat(1_024), ""]) {
       await bench.hold({ id: bench.id(scope), scope });

@@ -1,0 +1,135 @@
+import { recordCorrupt } from "../../src/execution-record.ts";
+import { type GroupRecord, type ResourceRecord, silentSince } from "../../src/resource-record.ts";
+import type { ResourceState } from "../../src/store.ts";
+import type { SqliteValue } from "./sqlite-handle.ts";
+import { optional, positive, text, whole } from "./sqlite-rows.ts";
+
+/** The layout of the rows of groups and of resources. A row of another one is `RECORD_CORRUPT`. */
+export const RESOURCE_FORMAT = 1;
+
+/** The columns of a row of groups, in the order of {@link groupRowOf}. */
+export const GROUP_COLUMNS = [
+  "name",
+  "format",
+  "mark",
+  "epoch",
+  "generation",
+  "desired",
+  "status",
+  "sequence",
+  "floor",
+] as const;
+
+export function groupRowOf(record: GroupRecord): SqliteValue[] {
+  const { group, mark, epoch, generation, desired = null, status = null, sequence, floor } = record;
+  return [group, RESOURCE_FORMAT, mark, epoch, generation, desired, status, sequence, floor];
+}
+
+/** @throws EvenkeelError `RECORD_CORRUPT` for a row that this version did not write. */
+export function groupOf(row: unknown): GroupRecord {
+  const columns = row as Record<string, unknown>;
+  if (columns["format"] !== RESOURCE_FORMAT) throw recordCorrupt("it has an unknown format");
+  const desired = optional(text, columns, "desired");
+  const status = optional(text, columns, "status");
+  return {
+    group: text(columns, "name"),
+    mark: text(columns, "mark"),
+    epoch: whole(columns, "epoch"),
+    generation: whole(columns, "generation"),
+    ...(desired === undefined ? {} : { desired }),
+    ...(status === undefined ? {} : { status }),
+    sequence: whole(columns, "sequence"),
+    floor: whole(columns, "floor"),
+  };
+}
+
+/** The columns of a row of resources, in the order of {@link resourceColumnsOf}. Long texts come last. */
+export const RESOURCE_COLUMNS = [
+  "group_name",
+  "id",
+  "incarnation",
+  "format",
+  "state",
+  "generation",
+  "attempt",
+  "fencing_token",
+  "created_at",
+  "state_changed_at",
+  "provisioned_at",
+  "last_heartbeat_at",
+  "silent_since",
+  "lease_expires_at",
+  "version",
+  "nonce",
+  "sequence",
+  "external_id",
+  "reason",
+  "spec",
+] as const;
+
+export function resourceColumnsOf(record: ResourceRecord): SqliteValue[] {
+  return [
+    record.group,
+    record.id,
+    record.incarnation,
+    RESOURCE_FORMAT,
+    record.state,
+    record.generation,
+    record.attempt,
+    record.fencingToken,
+    record.createdAt,
+    record.stateChangedAt,
+    record.provisionedAt ?? null,
+    record.lastHeartbeatAt ?? null,
+    record.state === "PROVISIONED" ? silentSince(record) : null,
+    record.leaseExpiresAt ?? null,
+    record.version,
+    record.nonce,
+    record.sequence,
+    record.externalId ?? null,
+    record.reason ?? null,
+    record.spec ?? null,
+  ];
+}
+
+const STATES: readonly unknown[] = [
+  "PENDING",
+  "PROVISIONED",
+  "FAILED",
+  "TERMINATING",
+  "TERMINATED",
+] satisfies ResourceState[];
+
+/** @throws EvenkeelError `RECORD_CORRUPT` for a row that this version did not write. */
+export function resourceOf(row: unknown): ResourceRecord {
+  const columns = row as Record<string, unknown>;
+  const { format, state } = columns;
+  if (format !== RESOURCE_FORMAT) throw recordCorrupt("it has an unknown format");
+  if (!STATES.includes(state)) throw recordCorrupt("its state is unknown");
+  const spec = optional(text, columns, "spec");
+  const externalId = optional(text, columns, "external_id");
+  const reason = optional(text, columns, "reason");
+  const provisionedAt = optional(whole, columns, "provisioned_at");
+  const lastHeartbeatAt = optional(whole, columns, "last_heartbeat_at");
+  const leaseExpiresAt = optional(whole, columns, "lease_expires_at");
+  return {
+    group: text(columns, "group_name"),
+    id: text(columns, "id"),
+    incarnation: positive(columns, "incarnation"),
+    state: state as ResourceState,
+    ...(spec === undefined ? {} : { spec }),
+    ...(externalId === undefined ? {} : { externalId }),
+    generation: whole(columns, "generation"),
+    ...(reason === undefined ? {} : { reason }),
+    attempt: whole(columns, "attempt"),
+    fencingToken: whole(columns, "fencing_token"),
+    createdAt: whole(columns, "created_at"),
+    stateChangedAt: whole(columns, "state_changed_at"),
+    ...(provisionedAt === undefined ? {} : { provisionedAt }),
+    ...(lastHeartbeatAt === undefined ? {} : { lastHeartbeatAt }),
+    ...(leaseExpiresAt === undefined ? {} : { leaseExpiresAt }),
+    version: positive(columns, "version"),
+    nonce: text(columns, "nonce"),
+    sequence: positive(columns, "sequence"),
+  };
+}
