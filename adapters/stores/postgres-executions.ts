@@ -1,0 +1,174 @@
+import type { ExecutionStore, ListExecutionsRequest, ReleaseRequest, StoreCall } from "../../src/store.ts";
+import { claimResultOf, committedOf, type ExecutionAnswer, readable, viewOfAnswer } from "./postgres-answers.ts";
+import type { LedgerStatement, PostgresConnection } from "./postgres-connection.ts";
+import { isSound, viewOf } from "./postgres-executions-schema.ts";
+import type { PostgresNotifications } from "./postgres-notifications.ts";
+import { BYTES, type RecordAnswer, RecordQueue, recordOperation } from "./postgres-queue.ts";
+import { assertStorable } from "./postgres-texts.ts";
+import { completeWithin } from "./postgres-transaction.ts";
+
+/** How many expired records one statement deletes. */
+const PURGED_AT_ONCE = 1_000;
+
+const HOLDER = { id: "text", token: "bigint", nonce: "text" } as const;
+
+const OPERATIONS = {
+  claim: recordOperation("claim", {
+    id: "text",
+    operation: "text",
+    scope: "text",
+    key: "text",
+    fingerprint: "text",
+    nonce: "text",
+    lease_ms: "bigint",
+    retention_ms: "bigint",
+    takeover: "boolean",
+  }),
+  renew: recordOperation("renew", { ...HOLDER, lease_ms: "bigint", retention_ms: "bigint" }),
+  complete: recordOperation("complete", { ...HOLDER, kind: "text", retention_ms: "bigint", channel: "text" }, BYTES),
+  release: recordOperation("release", {
+    ...HOLDER,
+    mode: "text",
+    attempt: "bigint",
+    lease_expired_at: "bigint",
+    retention_ms: "bigint",
+    channel: "text",
+  }),
+  recordStep: recordOperation("record_step", { ...HOLDER, position: "bigint", name: "text", kind: "text" }, BYTES),
+  get: recordOperation("get", { id: "text" }),
+} as const;
+
+export interface PostgresExecutionsOptions {
+  readonly connection: PostgresConnection;
+  readonly notifications: PostgresNotifications;
+  readonly storeKeys: boolean;
+}
+
+/** The executions of a PostgreSQL ledger: the decisions are the database's, see `postgres-executions-schema.ts`. */
+export function postgresExecutions(options: PostgresExecutionsOptions): ExecutionStore {
+  const { connection, notifications, storeKeys } = options;
+  const queues = {
+    claim: new RecordQueue<ExecutionAnswer>(connection, OPERATIONS.claim),
+    renew: new RecordQueue<ExecutionAnswer>(connection, OPERATIONS.renew),
+    complete: new RecordQueue<ExecutionAnswer>(connection, OPERATIONS.complete),
+    release: new RecordQueue<ExecutionAnswer>(connection, OPERATIONS.release),
+    recordStep: new RecordQueue<RecordAnswer>(connection, OPERATIONS.recordStep),
+    get: new RecordQueue<ExecutionAnswer>(connection, OPERATIONS.get),
+  } as const;
+
+  /** Where others are told, if they are. */
+  const channel = (): string | null => notifications.channel ?? null;
+
+  return {
+    async claim(request, call) {
+      const { id, operation, scope, key, fingerprint, nonce, leaseMs, retentionMs, onAbandoned } = request;
+      const fields = {
+        id,
+        operation,
+        scope,
+        key: (storeKeys ? key : undefined) ?? null,
+        fingerprint: fingerprint ?? null,
+        nonce,
+        lease_ms: leaseMs,
+        retention_ms: retentionMs,
+        takeover: onAbandoned === "takeover",
+      };
+      return claimResultOf(readable(await queues.claim.ask({ record: id, fields }, call)));
+    },
+
+    async renew({ id, token, nonce, leaseMs, retentionMs }, call) {
+      const fields = { id, token, nonce, lease_ms: leaseMs, retention_ms: retentionMs };
+      const { status, leaseRemainingMs } = readable(await queues.renew.ask({ record: id, fields }, call));
+      if (status === "renewed") return { status, leaseRemainingMs };
+      return { status: status as "finalized" | "lost" | "missing" };
+    },
+
+    async complete({ id, token, nonce, outcome, retentionMs }, call) {
+      // The statement comes later: what the caller does to the bytes until then must not get into the ledger.
+      const own = { kind: outcome.kind, bytes: Buffer.from(outcome.bytes) };
+      const fields = { id, token, nonce, kind: own.kind, retention_ms: retentionMs, channel: channel() };
+      const answer = readable(await queues.complete.ask({ record: id, fields, bytes: own.bytes }, call));
+      notifications.wake(id);
+      const { status } = answer;
+      if (status === "committed" || status === "finalized") return { status, ...committedOf(answer, own) };
+      return { status: status as "lost" | "missing" };
+    },
+
+    completeInTransaction(request, tx) {
+      return completeWithin(connection, request, tx, channel());
+    },
+
+    async release({ id, token, nonce, as }, call) {
+      const fields = { id, token, nonce, ...releaseFields(as), channel: channel() };
+      const answer = readable(await queues.release.ask({ record: id, fields }, call));
+      notifications.wake(id);
+      const { status } = answer;
+      if (status === "committed" || status === "finalized") return { status, ...committedOf(answer) };
+      return { status: status as "released" | "lost" | "missing" };
+    },
+
+    async recordStep({ id, token, nonce, step: { position, name, outcome } }, call) {
+      const fields = { id, token, nonce, position, name, kind: outcome.kind };
+      const bytes = Buffer.from(outcome.bytes);
+      const { status } = readable(await queues.recordStep.ask({ record: id, fields, bytes }, call));
+      return { status: status as "recorded" | "finalized" | "lost" | "missing" };
+    },
+
+    async get(id, call) {
+      const answer = readable(await queues.get.ask({ record: id, fields: { id } }, call));
+      return answer.status === "missing" ? undefined : viewOfAnswer(answer);
+    },
+
+    async list(request, call) {
+      assertStorable(request.operation ?? "", request.after ?? "");
+      const rows = await connection.query(call, listStatement(request));
+      return rows.map(({ answer }) => viewOfAnswer(JSON.parse(String(answer)) as ExecutionAnswer));
+    },
+
+    async purge({ limit }, call: StoreCall) {
+      const deadline = connection.clock.monotonic() + call.timeoutMs;
+      for (let purged = 0; ; ) {
+        const part = Math.min(limit - purged, PURGED_AT_ONCE);
+        const timeoutMs = deadline - connection.clock.monotonic();
+        // What was deleted stays deleted: better to tell of it than of the time that is over.
+        if (part === 0 || (purged > 0 && timeoutMs <= 0)) return { purged };
+        const [row] = await connection.query({ timeoutMs }, ({ names }) => ({
+          text: `SELECT ${names.of("purge")}($1::bigint)::text AS purged`,
+          values: [String(part)],
+        }));
+        const deleted = Number(row?.["purged"]);
+        purged += deleted;
+        if (deleted < part) return { purged };
+      }
+    },
+
+    watch: (id, wake) => notifications.watch(id, wake),
+  };
+}
+
+function releaseFields(as: ReleaseRequest["as"]) {
+  if (as.mode === "forget") return { mode: as.mode, attempt: null, lease_expired_at: null, retention_ms: null };
+  const { mode, attempt, retentionMs } = as;
+  const leaseExpiredAt = as.mode === "abandon" ? as.leaseExpiredAt : undefined;
+  return { mode, attempt, lease_expired_at: leaseExpiredAt ?? null, retention_ms: retentionMs };
+}
+
+/** A statement of its own for each status, so that the index of running records serves those who look for abandoned ones. */
+const HAS_STATUS = {
+  running: "AND e.status = 'running' AND e.lease_expires_at > t.now",
+  abandoned: "AND e.status = 'running' AND e.lease_expires_at <= t.now",
+  completed: "AND e.status = 'completed'",
+} as const;
+
+/** One broken row must not hide all others: `get` says of it that it is corrupt. */
+function listStatement({ operation, status, limit, after = "" }: ListExecutionsRequest): LedgerStatement {
+  return ({ names }) => ({
+    text: `SELECT ${viewOf("e", "t.now")}::text AS answer
+      FROM (SELECT ${names.of("now")}() AS now) t, ${names.of("executions")} e
+      WHERE e.id > $1::text AND e.expires_at > t.now AND ${isSound("e")}
+        ${status === undefined ? "" : HAS_STATUS[status]}
+        ${operation === undefined ? "" : "AND e.operation = $3::text"}
+      ORDER BY e.id LIMIT $2::bigint`,
+    values: [after, String(limit), ...(operation === undefined ? [] : [operation])],
+  });
+}

@@ -1,0 +1,284 @@
+import { afterPendingIo, type Timer } from "../../src/clock.ts";
+import type { StoreCall } from "../../src/store.ts";
+import type { PostgresConnection } from "./postgres-connection.ts";
+import type { PostgresRow, PostgresStatement } from "./postgres-driver.ts";
+import { closedError, isRolledBackByOthers, leavesConnectionUsable, unavailable } from "./postgres-errors.ts";
+import type { PostgresLedger } from "./postgres-schema.ts";
+import { assertStorable } from "./postgres-texts.ts";
+
+/** How many calls share a statement at most. */
+const MOST_ENTRIES = 128;
+/** How many bytes of outcomes share a statement at most; a larger outcome goes alone. */
+const MOST_BYTES = 1_048_576;
+/** While so many statements are under way, further calls gather for the next one. */
+const STATEMENTS_AT_ONCE = 2;
+/** A statement that takes longer than this is stuck, and no longer holds back others. */
+const LONGEST_HOLDING_BACK_MS = 250;
+/** Including those that are stuck. */
+const MOST_STATEMENTS = 8;
+
+/** A function of the ledger that decides about one record. */
+export interface RecordOperation {
+  /** Of the function. */
+  readonly name: string;
+  /** The function's arguments: the fields that each call gives, with their types, or expressions. */
+  readonly fields: Readonly<Record<string, "text" | "bigint" | "boolean">>;
+  /** How the function is called with the row `q` of fields; {@link BYTES} are the call's bytes. */
+  readonly arguments: readonly string[];
+}
+
+/** The bytes of a call: all of a statement's come as one parameter, in the binary format. */
+export const BYTES = "substring($2::bytea FROM q.byte_from FOR q.byte_count)";
+
+/** One call's part of a statement. */
+export interface RecordCall {
+  /** The record's id or name: calls are sorted by it, so that two statements can't wait for each other in a circle. */
+  readonly record: string;
+  readonly fields: Readonly<Record<string, string | number | boolean | null>>;
+  readonly bytes?: Uint8Array;
+}
+
+/** What a function answers, beside what is its own. */
+export interface RecordAnswer {
+  readonly status: string;
+}
+
+interface Entry {
+  readonly call: RecordCall;
+  readonly deadline: number;
+  readonly timer: Timer;
+  /** With how many others it may go; fewer after it failed in company. */
+  company: number;
+  isSettled: boolean;
+  /** Why it has not been answered yet. */
+  reason: unknown;
+  resolve(answer: RecordAnswer): void;
+  reject(error: Error): void;
+}
+
+interface Flight {
+  readonly startedAt: number;
+  /** Waiting for a connection: what arrives meanwhile goes along. */
+  isBoarding: boolean;
+}
+
+/**
+ * Calls of one operation, as few statements as possible. A lone call goes at once, in the turn of the event loop in which it
+ * was made; what is made in the same turn, or while {@link STATEMENTS_AT_ONCE} statements are under way, goes together. So
+ * nothing ever waits for company, and the more there is to do the more a statement carries.
+ *
+ * Each call is decided on its own. A record that is `busy` is asked about again, until the call's time is over. When a
+ * statement fails with an error that may be one call's fault, its calls are repeated alone.
+ */
+export class RecordQueue<Answer extends RecordAnswer> {
+  readonly #connection: PostgresConnection;
+  readonly #operation: RecordOperation;
+  #waiting: Entry[] = [];
+  readonly #resting = new Set<Entry>();
+  readonly #flights = new Map<Flight, Promise<void>>();
+  #scheduled = false;
+  #stuckTimer: Timer | undefined;
+  #text: { readonly of: PostgresLedger; readonly text: string } | undefined;
+
+  constructor(connection: PostgresConnection, operation: RecordOperation) {
+    this.#connection = connection;
+    this.#operation = operation;
+    connection.adopt({ close: () => this.#close() });
+  }
+
+  async ask(call: RecordCall, { timeoutMs }: StoreCall): Promise<Answer> {
+    this.#connection.assertOpen();
+    assertStorable(...Object.values(call.fields));
+    const { clock } = this.#connection;
+    return new Promise<Answer>((resolve, reject) => {
+      const settle = (outcome: () => void): void => {
+        if (entry.isSettled) return;
+        entry.isSettled = true;
+        entry.timer.clear();
+        this.#resting.delete(entry);
+        outcome();
+      };
+      const onTimeout = (): void => entry.reject(unavailable(entry.reason ?? new Error("no answer in time")));
+      const entry: Entry = {
+        call,
+        deadline: clock.monotonic() + timeoutMs,
+        timer: clock.setTimer(timeoutMs, onTimeout),
+        company: MOST_ENTRIES,
+        isSettled: false,
+        reason: undefined,
+        resolve: (answer) => settle(() => resolve(answer as Answer)),
+        reject: (error) => settle(() => reject(error)),
+      };
+      this.#enqueue(entry);
+    });
+  }
+
+  /** Refuses what has not begun, and waits for the rest. */
+  async #close(): Promise<void> {
+    for (const entry of [...this.#waiting.splice(0), ...this.#resting]) entry.reject(closedError());
+    this.#stuckTimer?.clear();
+    // Who still waits for a connection carries nothing any more, and gives it back unused.
+    const begun = [...this.#flights].filter(([flight]) => !flight.isBoarding);
+    await Promise.all(begun.map(([, landed]) => landed));
+  }
+
+  #enqueue(entry: Entry): void {
+    this.#waiting.push(entry);
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    afterPendingIo(() => {
+      this.#scheduled = false;
+      this.#start();
+    });
+  }
+
+  #startWhenReady(): void {
+    const refuse = (error: Error): void => {
+      for (const entry of this.#waiting.splice(0)) entry.reject(error);
+    };
+    this.#connection.ready().then(() => this.#start(), refuse);
+  }
+
+  /** Starts as many statements as there are calls for. */
+  #start(): void {
+    this.#stuckTimer?.clear();
+    if (this.#waiting.length === 0) return;
+    if (this.#connection.ledger === undefined) return this.#startWhenReady();
+    const now = this.#connection.clock.monotonic();
+    while (this.#waiting.length > 0 && !this.#connection.closed) {
+      const flights = [...this.#flights.keys()];
+      const fresh = flights.filter(({ startedAt }) => now - startedAt < LONGEST_HOLDING_BACK_MS);
+      const seats = fresh.filter(({ isBoarding }) => isBoarding).length * MOST_ENTRIES;
+      if (this.#waiting.length <= seats || flights.length >= MOST_STATEMENTS) return;
+      if (fresh.length >= STATEMENTS_AT_ONCE) return this.#startLater();
+      const flight: Flight = { startedAt: now, isBoarding: true };
+      const landed = this.#fly(flight).finally(() => {
+        this.#flights.delete(flight);
+        this.#start();
+      });
+      this.#flights.set(flight, landed);
+    }
+  }
+
+  #startLater(): void {
+    this.#stuckTimer = this.#connection.clock.setTimer(LONGEST_HOLDING_BACK_MS, () => this.#start(), { ref: false });
+  }
+
+  /** Carries what waits once a connection is there. Never rejects: every entry has been told. */
+  async #fly(flight: Flight): Promise<void> {
+    let entries: Entry[] = [];
+    try {
+      const rows = await this.#connection.driver.run(() => {
+        flight.isBoarding = false;
+        const { ledger, closed } = this.#connection;
+        if (closed || ledger === undefined) return undefined;
+        entries = this.#board();
+        return entries.length === 0 ? undefined : this.#statement(ledger, entries);
+      });
+      this.#answer(entries, rows);
+    } catch (error) {
+      // Without a connection nobody has boarded yet: this is the answer to those who would have.
+      this.#fail(flight.isBoarding ? this.#board() : entries, error);
+    }
+  }
+
+  /** Takes those whose turn it is, sorted by their records. */
+  #board(): Entry[] {
+    this.#waiting = this.#waiting.filter(({ isSettled }) => !isSettled);
+    let bytes = 0;
+    let room = MOST_ENTRIES;
+    let count = 0;
+    for (const { call, company } of this.#waiting) {
+      room = Math.min(room, company);
+      bytes += call.bytes?.length ?? 0;
+      if (count > 0 && (count >= room || bytes > MOST_BYTES)) break;
+      count += 1;
+    }
+    return this.#waiting.splice(0, count).sort((a, b) => compare(a.call.record, b.call.record));
+  }
+
+  #statement(ledger: PostgresLedger, entries: readonly Entry[]): PostgresStatement {
+    const rows: object[] = [];
+    const parts: Uint8Array[] = [];
+    let from = 1;
+    let deadline = 0;
+    for (const [n, entry] of entries.entries()) {
+      const { fields, bytes } = entry.call;
+      rows.push(bytes === undefined ? { n, ...fields } : { n, ...fields, byte_from: from, byte_count: bytes.length });
+      if (bytes !== undefined) {
+        parts.push(bytes);
+        from += bytes.length;
+      }
+      deadline = Math.max(deadline, entry.deadline);
+    }
+    const json = JSON.stringify(rows);
+    return { text: this.#textFor(ledger), values: parts.length === 0 ? [json] : [json, joined(parts)], deadline };
+  }
+
+  #textFor(ledger: PostgresLedger): string {
+    if (this.#text?.of !== ledger) this.#text = { of: ledger, text: textOf(this.#operation, ledger) };
+    return this.#text.text;
+  }
+
+  #answer(entries: readonly Entry[], rows: readonly PostgresRow[]): void {
+    const answers = new Map(rows.map(({ n, answer }) => [Number(n), answer]));
+    for (const [n, entry] of entries.entries()) {
+      const text = answers.get(n);
+      const answer = typeof text === "string" ? (JSON.parse(text) as RecordAnswer) : undefined;
+      if (answer === undefined) entry.reject(unavailable(new Error("the function gave no answer")));
+      else if (answer.status === "busy") this.#repeat(entry, new Error("another transaction is writing the record"));
+      else entry.resolve(answer);
+    }
+  }
+
+  #fail(entries: readonly Entry[], error: unknown): void {
+    const wasAlone = entries.length === 1;
+    for (const entry of entries) {
+      if (isRolledBackByOthers(error)) {
+        entry.company = Math.max(1, entries.length >> 2);
+        this.#repeat(entry, error);
+      } else if (!wasAlone && leavesConnectionUsable(error)) {
+        entry.company = 1;
+        this.#repeat(entry, error);
+      } else entry.reject(this.#connection.explain(error));
+    }
+  }
+
+  /** Asks again a little later, for as long as somebody waits for it. */
+  #repeat(entry: Entry, reason: unknown): void {
+    const { clock, closed } = this.#connection;
+    entry.reason = reason;
+    if (closed) return entry.reject(unavailable(reason));
+    if (entry.isSettled) return;
+    this.#resting.add(entry);
+    clock.setTimer(this.#connection.retryMs(), () => {
+      if (this.#resting.delete(entry)) this.#enqueue(entry);
+    });
+  }
+}
+
+function textOf({ name, fields, arguments: values }: RecordOperation, { names }: PostgresLedger): string {
+  const columns = ["n int", ...Object.entries(fields).map(([field, type]) => `"${field}" ${type}`)];
+  if (values.includes(BYTES)) columns.push("byte_from int", "byte_count int");
+  return `SELECT q.n::text AS n, ${names.of(name)}(${values.join(", ")})::text AS answer
+    FROM json_to_recordset($1::json) AS q(${columns.join(", ")})`;
+}
+
+/** A call of the function with its fields in their order, and what else follows. */
+export function recordOperation(
+  name: string,
+  fields: RecordOperation["fields"],
+  ...more: readonly string[]
+): RecordOperation {
+  return { name, fields, arguments: [...Object.keys(fields).map((field) => `q."${field}"`), ...more] };
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}
+
+/** As a Buffer, which every driver takes for bytes. */
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const [first] = parts;
+  return parts.length === 1 && Buffer.isBuffer(first) ? first : Buffer.concat(parts);
+}

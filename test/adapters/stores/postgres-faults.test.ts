@@ -1,0 +1,108 @@
+import pg from "pg";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { postgresStore } from "../../../adapters/stores/postgres.ts";
+import { withIdempotency } from "../../../src/index.ts";
+import { describePostgresServers } from "../../support/engines.ts";
+import { newPrefix } from "../../support/postgres-ledgers.ts";
+import { type PostgresServer, startPostgres } from "../../support/postgres-server.ts";
+
+const STORE_TIMEOUT_MS = 1_000;
+
+describePostgresServers("postgresStore on a server that fails", () => {
+  let server: PostgresServer;
+  const rejections: unknown[] = [];
+  const onRejection = (reason: unknown): void => void rejections.push(reason);
+
+  beforeAll(async () => {
+    process.on("unhandledRejection", onRejection);
+    server = await startPostgres();
+  });
+  afterAll(async () => {
+    await server.stop();
+    process.off("unhandledRejection", onRejection);
+    expect(rejections).toEqual([]);
+  });
+
+  /** A store over a URL or a pool, and a function that counts its runs. */
+  function service(source: string | pg.Pool) {
+    const store = postgresStore(source, { tablePrefix: newPrefix() });
+    const service = { runs: 0, store, call: async (key: string): Promise<number> => once("input", { key }) };
+    const once = withIdempotency(() => ++service.runs, {
+      store,
+      operation: "o",
+      storeTimeoutMs: STORE_TIMEOUT_MS,
+      inFlight: "wait",
+    });
+    return service;
+  }
+
+  async function isRefusedInTime(answer: Promise<unknown>): Promise<void> {
+    const begun = performance.now();
+    await expect(answer).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+    expect(performance.now() - begun).toBeLessThan(STORE_TIMEOUT_MS + 500);
+  }
+
+  it.each(["a URL", "a pool"])(
+    "is STORE_UNAVAILABLE in time while it stands still, with %s; then it works again (I19)",
+    async (kind) => {
+      const pool = new pg.Pool({ connectionString: server.url, max: 3 });
+      const it = service(kind === "a URL" ? server.url : pool);
+      expect(await it.call("warm-up")).toBe(1);
+      server.pause();
+      await isRefusedInTime(Promise.all(Array.from({ length: 30 }, (_, n) => it.call(`key ${n}`))));
+      await isRefusedInTime(it.call("warm-up"));
+      expect(it.runs).toBe(1);
+      server.resume();
+      await expect.poll(() => it.call("after").catch(() => "not yet")).toBe(2);
+      expect(await it.call("warm-up")).toBe(1);
+      server.pause();
+      const begun = performance.now();
+      await it.store.close();
+      expect(performance.now() - begun).toBeLessThan(2_000);
+      server.resume();
+      await pool.end();
+    },
+  );
+
+  it("is STORE_UNAVAILABLE while it is gone, and keeps what it had acknowledged when it is back", async () => {
+    const it = service(server.url);
+    expect(await it.call("kept")).toBe(1);
+    const end = it.store.executions.watch?.("0".repeat(64), () => {});
+    await server.kill();
+    await isRefusedInTime(it.call("refused"));
+    expect(it.runs).toBe(1);
+    await server.restart();
+    await expect.poll(() => it.call("kept").catch(() => "not yet"), { timeout: 10_000 }).toBe(1);
+    expect(await it.call("new")).toBe(2);
+    end?.();
+    await it.store.close();
+  });
+
+  it("runs each key once while its connections are terminated at random", async () => {
+    const it = service(new URL(server.url).href);
+    const admin = new pg.Client(server.url);
+    await admin.connect();
+    await it.call("warm-up");
+    let isOver = false;
+    const chaos = (async () => {
+      while (!isOver) {
+        await admin.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE pid <> pg_backend_pid() AND datname = current_database() AND random() < 0.5`);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    })();
+    const keys = Array.from({ length: 400 }, (_, n) => `key ${n}`);
+    const settled: PromiseSettledResult<number>[] = [];
+    for (let from = 0; from < keys.length; from += 40) {
+      settled.push(...(await Promise.allSettled(keys.slice(from, from + 40).map((key) => it.call(key)))));
+    }
+    isOver = true;
+    await chaos;
+    const values = settled.map((one) => (one.status === "fulfilled" ? one.value : one.reason.code));
+    expect(values.filter((value) => typeof value !== "number")).toEqual([]);
+    expect(new Set(values).size).toBe(keys.length);
+    expect(it.runs).toBe(keys.length + 1);
+    await it.store.close();
+    await admin.end();
+  });
+});
