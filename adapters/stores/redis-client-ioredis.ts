@@ -1,0 +1,150 @@
+import type { RedisArguments, RedisClient, RedisSubscriber } from "./redis-client.ts";
+
+type Callback = (error: Error | null | undefined, reply?: unknown) => void;
+
+/** What evenkeel uses of a `Redis` of ioredis. */
+export interface Ioredis {
+  readonly status: string;
+  readonly options?: { readonly sentinels?: unknown };
+  // biome-ignore lint/suspicious/noExplicitAny: a command's arguments are typed command by command.
+  callBuffer(command: string, ...args: any[]): Promise<unknown>;
+  pipeline(): IoredisPipeline;
+  connect(): Promise<unknown>;
+  on(event: string, listener: (...args: never[]) => void): unknown;
+  off(event: string, listener: (...args: never[]) => void): unknown;
+  listenerCount(event: string): number;
+}
+
+interface IoredisPipeline {
+  callBuffer(command: string, ...args: unknown[]): unknown;
+  exec(): Promise<[error: Error | null, reply: unknown][] | null>;
+}
+
+interface Listening extends Ioredis {
+  subscribe(channel: string): Promise<unknown>;
+  unsubscribe(channel: string): Promise<unknown>;
+  disconnect(): void;
+}
+
+/** A call that waits for the end of this turn. */
+interface Waiting {
+  readonly args: RedisArguments;
+  readonly signal: AbortSignal;
+  readonly settle: Callback;
+}
+
+export function isIoredis(client: unknown): client is Ioredis {
+  if (typeof client !== "object" || client === null) return false;
+  const members = client as Record<string, unknown>;
+  const methods = ["callBuffer", "pipeline", "connect", "duplicate", "on", "off", "listenerCount"];
+  return typeof members["status"] === "string" && methods.every((name) => typeof members[name] === "function");
+}
+
+/** {@link RedisClient} on ioredis: a `Redis`, also of Sentinel, or a `Cluster`. */
+export class IoredisClient implements RedisClient {
+  readonly topology: RedisClient["topology"];
+  readonly #client: Ioredis;
+  #batch: Waiting[] = [];
+
+  constructor(client: Ioredis) {
+    this.#client = client;
+    const isCluster = typeof (client as { nodes?: unknown }).nodes === "function";
+    const isSentinel = Array.isArray(client.options?.sentinels);
+    this.topology = isCluster ? "cluster" : isSentinel ? "sentinel" : "server";
+  }
+
+  get state(): RedisClient["state"] {
+    const { status } = this.#client;
+    if (status === "ready") return "ready";
+    if (status === "end") return "closed";
+    // `lazyConnect`: the first use connects.
+    if (status === "wait") this.#client.connect().catch(() => {});
+    return "connecting";
+  }
+
+  on(event: string, listener: () => void): void {
+    this.#client.on(event, listener);
+  }
+
+  off(event: string, listener: () => void): void {
+    this.#client.off(event, listener);
+  }
+
+  listens(event: string): boolean {
+    return this.#client.listenerCount(event) > 0;
+  }
+
+  send(_key: string, args: RedisArguments, signal: AbortSignal): Promise<unknown> {
+    // A pipeline of a cluster has to stay on one node, and each node has a socket of its own anyway.
+    if (this.topology === "cluster") return this.#call(args);
+    return new Promise((resolve, reject) => {
+      const settle: Callback = (error, reply) => (error ? reject(error) : resolve(reply));
+      // Each command would be a write to the socket of its own. What one turn asks for goes out together, at its end.
+      if (this.#batch.push({ args, signal, settle }) === 1) process.nextTick(() => this.#flush());
+    });
+  }
+
+  #call([command, ...args]: RedisArguments): Promise<unknown> {
+    return this.#client.callBuffer(String(command), ...args);
+  }
+
+  #flush(): void {
+    const batch = this.#batch.filter(({ signal }) => !signal.aborted);
+    this.#batch = [];
+    const [first] = batch;
+    if (first === undefined) return;
+    if (batch.length === 1) {
+      this.#call(first.args).then((reply) => first.settle(null, reply), first.settle);
+      return;
+    }
+    const pipeline = this.#client.pipeline();
+    for (const { args, settle } of batch) pipeline.callBuffer(String(args[0]), ...args.slice(1), settle);
+    pipeline.exec().catch((error: Error) => {
+      for (const { settle } of batch) settle(error);
+    });
+  }
+
+  async sendTogether(_key: string, commands: readonly RedisArguments[]): Promise<unknown[]> {
+    // After what this turn has sent before.
+    this.#flush();
+    const pipeline = this.#client.pipeline();
+    for (const [command, ...args] of commands) pipeline.callBuffer(String(command), ...args);
+    const answers = (await pipeline.exec()) ?? [];
+    return answers.map(([error, reply]) => {
+      if (error !== null && error !== undefined) throw error;
+      return reply;
+    });
+  }
+
+  async askPrimaries(args: RedisArguments): Promise<unknown[]> {
+    if (this.topology !== "cluster") return [await this.#call(args)];
+    const [command, ...rest] = args;
+    const nodes = (this.#client as unknown as { nodes(role: "master"): Ioredis[] }).nodes("master");
+    return Promise.all(nodes.map((node) => node.callBuffer(String(command), ...rest)));
+  }
+
+  listen(onMessage: (channel: string) => void): RedisSubscriber {
+    const client = this.#client as Listening;
+    const listener = (channel: string): void => onMessage(channel);
+    client.on("message", listener);
+    return subscriberOn(client, async () => void client.off("message", listener));
+  }
+
+  async duplicate(onMessage: (channel: string) => void): Promise<RedisSubscriber> {
+    const lasting = { autoResubscribe: true, enableOfflineQueue: true, maxRetriesPerRequest: null };
+    const isCluster = this.topology === "cluster";
+    const duplicating = this.#client as unknown as { duplicate(...args: unknown[]): Listening };
+    const own = isCluster ? duplicating.duplicate([], { enableOfflineQueue: true }) : duplicating.duplicate(lasting);
+    own.on("error", () => {});
+    own.on("message", (channel: string) => onMessage(channel));
+    return subscriberOn(own, async () => own.disconnect());
+  }
+}
+
+function subscriberOn(client: Listening, close: () => Promise<void>): RedisSubscriber {
+  return {
+    subscribe: (channel) => client.subscribe(channel),
+    unsubscribe: (channel) => client.unsubscribe(channel),
+    close,
+  };
+}

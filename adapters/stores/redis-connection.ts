@@ -1,0 +1,218 @@
+import type { Clock } from "../../src/clock.ts";
+import { EvenkeelError } from "../../src/errors.ts";
+import type { StoreCall } from "../../src/store.ts";
+import type { RedisArguments, RedisClient } from "./redis-client.ts";
+import { isNoScript, redisError, unavailable } from "./redis-errors.ts";
+import type { RedisScript } from "./redis-script.ts";
+import { checkSettings } from "./redis-settings.ts";
+
+export interface RedisConnectionOptions {
+  readonly clock: Clock;
+  readonly allowEviction: boolean;
+  /** Called when the server would not tell its eviction policy. */
+  readonly onUnknownPolicy: () => void;
+}
+
+/** What a script is run with: the first key says where. */
+export interface ScriptCall {
+  readonly keys: readonly [string, ...string[]];
+  readonly args: readonly (string | Buffer)[];
+}
+
+/** What makes sure that a script's write is on replicas too. */
+export interface DurableCall {
+  /** Writes to what the script wrote, and answers 1, if it is there; else 0. */
+  readonly touch: RedisScript;
+  readonly call: ScriptCall;
+  readonly wait: RedisArguments;
+  readonly needsReplicas: (answer: unknown[]) => boolean;
+}
+
+/**
+ * Runs scripts on the user's client: each call settles within its time, whatever the driver would do with it, and nothing is
+ * put into a queue of the driver where it would wait for a server to come back.
+ */
+export class RedisConnection {
+  readonly #client: RedisClient;
+  readonly #options: RedisConnectionOptions;
+  /** The settings are checked once; a check that failed is made again by the next call. */
+  #checked: Promise<void> | "passed" | undefined;
+  #ready: Promise<void> | undefined;
+  #stopWaiting: (() => void) | undefined;
+  #closed = false;
+  #underWay = 0;
+  #drained: (() => void) | undefined;
+  readonly #ignoreError = (): void => {};
+  readonly #ignoresErrors: boolean;
+
+  constructor(client: RedisClient, options: RedisConnectionOptions) {
+    this.#client = client;
+    this.#options = options;
+    // Both drivers connect again by themselves; an emitter without a listener for errors would end the process first.
+    this.#ignoresErrors = !client.listens("error");
+    if (this.#ignoresErrors) client.on("error", this.#ignoreError);
+  }
+
+  /**
+   * Runs a script in one round trip, or two where the server does not know it yet.
+   * @throws EvenkeelError `STORE_UNAVAILABLE` within the call's time, `STORE_MISCONFIGURED`.
+   */
+  run(script: RedisScript, call: ScriptCall, bounds: StoreCall): Promise<unknown[]> {
+    return this.#bounded(bounds, async (signal) => {
+      await this.#usable(signal);
+      return (await this.#evaluate(script, call, signal)) as unknown[];
+    });
+  }
+
+  /**
+   * Runs a script, and beside it a second one followed by `WAIT` on one connection, in the same round trip. The second one
+   * writes, so that `WAIT` has something to wait for on a connection that is new.
+   *
+   * @returns the answer, and on how many replicas it is; 0 where it `needsReplicas` and the second script found nothing.
+   */
+  runDurably(
+    script: RedisScript,
+    call: ScriptCall,
+    durably: DurableCall,
+    bounds: StoreCall,
+  ): Promise<{ readonly answer: unknown[]; readonly replicas: number }> {
+    return this.#bounded(bounds, async (signal) => {
+      await this.#usable(signal);
+      const confirm = async (): Promise<number | undefined> => {
+        const touch = ["EVAL", durably.touch.text, ...parametersOf(durably.call)];
+        const [touched, replicas] = await this.#client.sendTogether(call.keys[0], [touch, durably.wait]);
+        return Number(String(touched)) === 1 ? Number(String(replicas)) : undefined;
+      };
+      const first = this.#evaluate(script, call, signal);
+      const beside = confirm();
+      // Whether anybody asks for it depends on the answer.
+      beside.catch(() => {});
+      const answer = (await first) as unknown[];
+      if (!durably.needsReplicas(answer)) return { answer, replicas: 0 };
+      // It found nothing when it came before the script, which the server did not know.
+      return { answer, replicas: (await beside) ?? (await confirm()) ?? 0 };
+    });
+  }
+
+  async close(): Promise<void> {
+    if (!this.#closed) {
+      this.#closed = true;
+      this.#stopWaiting?.();
+    }
+    if (this.#underWay > 0) {
+      await new Promise<void>((resolve) => {
+        const before = this.#drained;
+        this.#drained = () => {
+          before?.();
+          resolve();
+        };
+      });
+    }
+    if (this.#ignoresErrors) this.#client.off("error", this.#ignoreError);
+  }
+
+  assertOpen(): void {
+    if (this.#closed) throw new EvenkeelError("STORE_UNAVAILABLE", "The Redis store is closed.");
+  }
+
+  async #evaluate(script: RedisScript, call: ScriptCall, signal: AbortSignal): Promise<unknown> {
+    const [key] = call.keys;
+    const parameters = parametersOf(call);
+    try {
+      return await this.#client.send(key, ["EVALSHA", script.sha, ...parameters], signal);
+    } catch (error) {
+      if (!isNoScript(error)) throw error;
+      signal.throwIfAborted();
+      return await this.#client.send(key, ["EVAL", script.text, ...parameters], signal);
+    }
+  }
+
+  /** Waits until a command would be written at once, and the server's settings are known to be good. */
+  async #usable(signal: AbortSignal): Promise<void> {
+    await this.#untilReady(signal);
+    if (this.#checked === "passed") return;
+    if (this.#checked === undefined) {
+      const check = this.#check();
+      this.#checked = check;
+      check.catch(() => {
+        this.#checked = undefined;
+      });
+    }
+    await this.#checked;
+    signal.throwIfAborted();
+    this.assertOpen();
+  }
+
+  async #check(): Promise<void> {
+    const policy = await checkSettings(this.#client, this.#options.allowEviction);
+    this.#checked = "passed";
+    if (policy === "unknown") this.#options.onUnknownPolicy();
+  }
+
+  async #untilReady(signal: AbortSignal): Promise<void> {
+    while (true) {
+      this.assertOpen();
+      const { state } = this.#client;
+      if (state === "ready") return;
+      if (state === "unconnected") {
+        throw new EvenkeelError(
+          "STORE_MISCONFIGURED",
+          "The Redis client is not connected: call `await client.connect()` before the store is used.",
+        );
+      }
+      if (state === "closed") throw new EvenkeelError("STORE_UNAVAILABLE", "The Redis client is closed.");
+      await this.#nextReady();
+      signal.throwIfAborted();
+    }
+  }
+
+  /** One listener, however many wait. */
+  #nextReady(): Promise<void> {
+    this.#ready ??= new Promise((resolve) => {
+      const done = (): void => {
+        this.#client.off("ready", done);
+        this.#ready = undefined;
+        this.#stopWaiting = undefined;
+        resolve();
+      };
+      this.#stopWaiting = done;
+      this.#client.on("ready", done);
+    });
+    return this.#ready;
+  }
+
+  #bounded<T>({ timeoutMs }: StoreCall, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const abort = new AbortController();
+    this.#underWay += 1;
+    return new Promise<T>((resolve, reject) => {
+      const settle = (): void => {
+        timer.clear();
+        this.#underWay -= 1;
+        if (this.#underWay === 0) this.#drained?.();
+      };
+      const timer = this.#options.clock.setTimer(timeoutMs, () => {
+        settle();
+        const late = new Error(`no answer within ${Math.round(timeoutMs)} ms`);
+        reject(unavailable("Redis did not answer in time", late));
+        // The answer, should one come, finds nobody; what was not written yet is taken back.
+        abort.abort(late);
+      });
+      work(abort.signal).then(
+        (value) => {
+          if (abort.signal.aborted) return;
+          settle();
+          resolve(value);
+        },
+        (error: unknown) => {
+          if (abort.signal.aborted) return;
+          settle();
+          reject(redisError(error));
+        },
+      );
+    });
+  }
+}
+
+function parametersOf({ keys, args }: ScriptCall): (string | Buffer)[] {
+  return [String(keys.length), ...keys, ...args];
+}
