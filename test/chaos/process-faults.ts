@@ -1,0 +1,158 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { CallAnswer, CallRequest } from "../support/execution-worker.ts";
+import { openLedger } from "../support/open-ledger.ts";
+import { endWorkers, startWorker, type Worker } from "../support/workers.ts";
+
+/** One line of the effects file. */
+interface Effect {
+  readonly pid: number;
+  readonly attempt: number;
+  readonly token: number;
+}
+
+const LEASE_MS = 1_000;
+
+/**
+ * What happens to real processes that share a ledger when one of them is killed, stopped or stuck: the same on every engine.
+ *
+ * @param newLedger - the URL of a ledger of its own, see `openLedger`.
+ */
+export function describeProcessFaults(newLedger: () => Promise<string>): void {
+  let folder: string;
+  let url: string;
+
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), "evenkeel-"));
+    url = await newLedger();
+  });
+
+  afterEach(async () => {
+    await endWorkers();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const effectsFile = (): string => join(folder, "effects.log");
+  const startExecutor = (leaseMs = LEASE_MS): Promise<Worker> =>
+    startWorker("execution-worker.ts", url, effectsFile(), String(leaseMs));
+  const ask = (worker: Worker, request: Partial<CallRequest>): Promise<CallAnswer> =>
+    worker.ask<CallAnswer>({ key: "k", times: 1, workMs: 0, ...request });
+
+  function effects(): Effect[] {
+    const lines = readFileSync(effectsFile(), { encoding: "utf8", flag: "a+" }).split("\n");
+    return lines.filter(Boolean).map((line) => {
+      const [, pid, attempt, token] = line.split(" ").map(Number);
+      return { pid, attempt, token } as Effect;
+    });
+  }
+
+  async function untilAnEffect(): Promise<void> {
+    while (effects().length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+
+  describe("a process that is killed", () => {
+    it.each([
+      ["before its effect", "effectBegins", 0],
+      ["after its effect", "effectDone", 1],
+    ] as const)(
+      "%s is followed after its lease, as attempt 2 under a higher token (I2, I6, I13)",
+      async (_, dieAt, before) => {
+        const [victim, survivor] = await Promise.all([startExecutor(), startExecutor()]);
+        await expect(ask(victim, { dieAt })).rejects.toThrow("the worker ended");
+        const diedAt = performance.now();
+        const { results } = await ask(survivor, {});
+        expect(results).toMatchObject([{ replayed: false, attempt: 2, value: { paidBy: survivor.pid, attempt: 2 } }]);
+        // Its lease was taken before it died: nobody takes over much sooner than the whole of it.
+        expect(performance.now() - diedAt).toBeGreaterThan(LEASE_MS - 500);
+        const done = effects();
+        expect(done.map(({ attempt }) => attempt)).toEqual(before === 0 ? [2] : [1, 2]);
+        expect(done.at(-1)?.token).toBeGreaterThan(before === 0 ? 0 : (done[0]?.token as number));
+      },
+    );
+
+    it("while its completion is on the way leaves one outcome or none, and its callers get one (I1, I12, I14)", async () => {
+      const survivor = await startExecutor();
+      for (let round = 0; round < 3; round += 1) {
+        const key = `k${round}`;
+        const victim = await startExecutor();
+        await expect(ask(victim, { key, dieAt: "completionSent" })).rejects.toThrow("the worker ended");
+        const { results } = await ask(survivor, { key, times: 5 });
+        const [first] = results;
+        expect(results).toHaveLength(5);
+        // The ledger had it or not: then the attempt is another one.
+        expect(first?.value).toMatchObject({ attempt: first?.value.paidBy === victim.pid ? 1 : 2 });
+        expect(results.every(({ value }) => value.token === first?.value.token)).toBe(true);
+      }
+    });
+
+    it("after its completion was answered is replayed, and nothing runs again (I1, I5, I9)", async () => {
+      const [victim, survivor] = await Promise.all([startExecutor(), startExecutor()]);
+      await expect(ask(victim, { dieAt: "completionAnswered" })).rejects.toThrow("the worker ended");
+      const { results } = await ask(survivor, {});
+      expect(results).toMatchObject([{ replayed: true, attempt: 1, value: { paidBy: victim.pid } }]);
+      expect(effects()).toHaveLength(1);
+    });
+  });
+
+  it("refuses the completion of a process that was stopped past its lease; that adopts the winner's outcome (I1, I2, I7)", async () => {
+    const [paused, winner] = await Promise.all([startExecutor(), startExecutor()]);
+    const stale = ask(paused, { workMs: 300 });
+    await untilAnEffect();
+    paused.kill("SIGSTOP");
+    const { results } = await ask(winner, {});
+    expect(results).toMatchObject([{ replayed: false, attempt: 2, value: { paidBy: winner.pid } }]);
+    paused.kill("SIGCONT");
+    const { results: adopted, events } = await stale;
+    expect(adopted).toMatchObject([{ replayed: true, attempt: 2, value: { paidBy: winner.pid } }]);
+    expect(events).toEqual(expect.arrayContaining(["lease_lost", "stale_write"]));
+    expect((await ask(winner, {})).results).toMatchObject([{ replayed: true, value: { paidBy: winner.pid } }]);
+    expect(effects()).toHaveLength(2);
+  });
+
+  it("refuses the completion of a process whose event loop stood still past its lease (I1, I2, I8)", async () => {
+    const [stuck, winner] = await Promise.all([startExecutor(), startExecutor()]);
+    const stale = ask(stuck, { blockMs: 4 * LEASE_MS });
+    await untilAnEffect();
+    const { results } = await ask(winner, {});
+    expect(results).toMatchObject([{ replayed: false, attempt: 2, value: { paidBy: winner.pid } }]);
+    const { results: adopted, events } = await stale;
+    expect(adopted).toMatchObject([{ replayed: true, attempt: 2, value: { paidBy: winner.pid } }]);
+    expect(events).toContain("stale_write");
+  });
+
+  it("runs a function once for 10,000 callers of one key in 4 processes (I1, I14, I20)", async () => {
+    const workers = await Promise.all(Array.from({ length: 4 }, () => startExecutor(30_000)));
+    // Less than `maxWaiters` at once; the rest comes after them.
+    const answers: CallAnswer[] = [];
+    for (let round = 0; round < 4; round += 1) {
+      answers.push(...(await Promise.all(workers.map((worker) => ask(worker, { times: 625, workMs: 50 })))));
+    }
+    expect(answers.flatMap(({ errors }) => errors)).toEqual([]);
+    const results = answers.flatMap((answer) => answer.results);
+    expect(results).toHaveLength(10_000);
+    expect(results.filter(({ replayed }) => !replayed)).toHaveLength(1);
+    expect(new Set(results.map(({ value }) => value.token)).size).toBe(1);
+    expect(effects()).toHaveLength(1);
+  });
+
+  it("lets 16 processes begin on an empty ledger at once (I1)", async () => {
+    const workers = await Promise.all(Array.from({ length: 16 }, () => startExecutor(30_000)));
+    const answers = await Promise.all(workers.map((worker) => ask(worker, {})));
+    expect(answers.flatMap(({ errors }) => errors)).toEqual([]);
+    expect(new Set(answers.map(({ results }) => results[0]?.value.paidBy)).size).toBe(1);
+    expect(effects()).toHaveLength(1);
+  });
+
+  it("keeps an outcome that outlives all processes (I5)", async () => {
+    const worker = await startExecutor();
+    const [run] = (await ask(worker, {})).results;
+    worker.kill("SIGKILL");
+    await worker.ended;
+    const ledger = await openLedger(url);
+    const [record] = await ledger.store.executions.list({ limit: 10 }, { timeoutMs: 5_000 });
+    await ledger.close();
+    expect(record).toMatchObject({ status: "completed", token: run?.value.token, attempt: 1 });
+  });
+}
