@@ -7,5 +7,8 @@ export * from "./execution-record.ts";
 export type { KeyedEngine, KeyedTransaction } from "./keyed/keyed-engine.ts";
 export { type KeyedStoreOptions, keyedStore } from "./keyed/keyed-store.ts";
 export * from "./lease-record.ts";
+export * from "./resource-changes.ts";
+export * from "./resource-heartbeats.ts";
 export * from "./resource-record.ts";
+export * from "./resource-writes.ts";
 export type * from "./store.ts";

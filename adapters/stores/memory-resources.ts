@@ -1,21 +1,17 @@
 import type { Clock } from "../../src/clock.ts";
+import { changesAnswer, changesStart } from "../../src/resource-changes.ts";
+import { decideBeats, isSilent, staleAnswer } from "../../src/resource-heartbeats.ts";
 import {
   afterPurge,
-  changesAnswer,
-  changesStart,
   compareCodePoints,
-  decideApply,
-  decideBeats,
-  decideDesired,
   desiredOf,
   type GroupDecision,
   type GroupRecord,
   isPurgeable,
-  isSilent,
   type ResourceContext,
   resourceRowOf,
-  staleAnswer,
 } from "../../src/resource-record.ts";
+import { decideApply, decideDesired } from "../../src/resource-writes.ts";
 import type { ResourceStore } from "../../src/store.ts";
 import { MemoryRows } from "./memory-rows.ts";
 

@@ -1,4 +1,5 @@
-import { compareRows, type ResourceRecord, type ResourceRows, silentSince } from "../../src/resource-record.ts";
+import { silentSince } from "../../src/resource-heartbeats.ts";
+import { compareRows, type ResourceRecord, type ResourceRows } from "../../src/resource-record.ts";
 import type { ListResourcesRequest } from "../../src/store.ts";
 import { OrderedSet } from "./memory-ordered-set.ts";
 

@@ -5,7 +5,7 @@ import { readingFunctions } from "./postgres-resources-reads.ts";
 import { writingFunctions } from "./postgres-resources-writes.ts";
 
 /**
- * The resources of a ledger: their tables, and the decisions of `resource-record.ts` as functions. One call of a function is
+ * The resources of a ledger: their tables, and the decisions of `resource-writes.ts` and its neighbours as functions. One call of a function is
  * one statement, one transaction and one round trip.
  *
  * - **One writer of a group at a time.** Whoever applies, desires or purges locks the group's row first, and holds it until the

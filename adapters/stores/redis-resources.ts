@@ -1,6 +1,6 @@
 import type { Clock } from "../../src/clock.ts";
 import { makeNonce, systemRandom } from "../../src/random.ts";
-import { changesCursor } from "../../src/resource-record.ts";
+import { changesCursor } from "../../src/resource-changes.ts";
 import type {
   ApplyResult,
   HeartbeatResult,
@@ -27,7 +27,7 @@ export interface RedisResourcesOptions {
 }
 
 /**
- * The resources of a Redis ledger: each operation is a script that says what `resource-record.ts` says, arm by arm.
+ * The resources of a Redis ledger: each operation is a script that says what `resource-writes.ts` and its neighbours say, arm by arm.
  *
  * A script keeps everybody else waiting, so none that answers a question looks at more than a thousand rows. What asks for
  * more is answered in several steps: `list` row by row in its order, `changedSince` as of the first step, `staleBefore` with

@@ -1,5 +1,6 @@
 import { recordCorrupt } from "../../src/execution-record.ts";
-import { type GroupRecord, type ResourceRecord, silentSince } from "../../src/resource-record.ts";
+import { silentSince } from "../../src/resource-heartbeats.ts";
+import type { GroupRecord, ResourceRecord } from "../../src/resource-record.ts";
 import type { ResourceState } from "../../src/store.ts";
 import type { SqliteValue } from "./sqlite-handle.ts";
 import { optional, positive, text, whole } from "./sqlite-rows.ts";

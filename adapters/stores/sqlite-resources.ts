@@ -1,12 +1,8 @@
 import type { Clock } from "../../src/clock.ts";
+import { changesAnswer, changesStart } from "../../src/resource-changes.ts";
+import { decideBeats, silentSince, staleAnswer } from "../../src/resource-heartbeats.ts";
 import {
   afterPurge,
-  changesAnswer,
-  changesStart,
-  copyOfApply,
-  decideApply,
-  decideBeats,
-  decideDesired,
   desiredOf,
   type GroupDecision,
   type GroupRecord,
@@ -14,9 +10,8 @@ import {
   type ResourceRecord,
   type ResourceRows,
   resourceRowOf,
-  silentSince,
-  staleAnswer,
 } from "../../src/resource-record.ts";
+import { copyOfApply, decideApply, decideDesired } from "../../src/resource-writes.ts";
 import type { ResourceStore } from "../../src/store.ts";
 import type { PreparedConnection, SqliteConnection } from "./sqlite-connection.ts";
 import { nextFencingNumber } from "./sqlite-fencing.ts";

@@ -1,22 +1,17 @@
+import { changesAnswer, changesStart } from "../resource-changes.ts";
+import { decideBeats, silentSince, staleAnswer } from "../resource-heartbeats.ts";
 import {
   afterPurge,
-  changesAnswer,
-  changesStart,
   compareCodePoints,
   compareRows,
-  copyOfApply,
-  decideApply,
-  decideBeats,
-  decideDesired,
   desiredOf,
   type GroupDecision,
   isPurgeable,
   type ResourceRecord,
   type ResourceRows,
   resourceRowOf,
-  silentSince,
-  staleAnswer,
 } from "../resource-record.ts";
+import { copyOfApply, decideApply, decideDesired } from "../resource-writes.ts";
 import type { ResourceStore } from "../store.ts";
 import type { InStep } from "./keyed-executions.ts";
 import type { KeyedStep } from "./keyed-step.ts";

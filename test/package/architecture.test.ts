@@ -4,7 +4,8 @@ import { readSource, resolveImport, type SourceFile, sourceFiles } from "../supp
 const LIBRARY = sourceFiles("src", "adapters");
 
 const LEAVES = ["src/errors.ts", "src/clock.ts", "src/random.ts", "src/events.ts"];
-const RECORDS = ["src/execution-record.ts", "src/lease-record.ts", "src/resource-record.ts"];
+const RESOURCES = ["record", "writes", "heartbeats", "changes"].map((part) => `src/resource-${part}.ts`);
+const RECORDS = ["src/execution-record.ts", "src/lease-record.ts", ...RESOURCES];
 const CONTRACT = [...LEAVES, "src/store.ts", ...RECORDS, "src/option-rules.ts"];
 
 /** Who may import whom of ours: the first line whose pattern fits a file holds for it. */
@@ -12,7 +13,8 @@ const DIRECTIONS: readonly { readonly files: RegExp; readonly mayImport: readonl
   { files: /^src\/(errors|clock|random|events)\.ts$/, mayImport: [] },
   { files: /^src\/store\.ts$/, mayImport: LEAVES },
   { files: /^src\/option-rules\.ts$/, mayImport: ["src/errors.ts"] },
-  { files: /^src\/(execution|lease|resource)-record\.ts$/, mayImport: ["src/errors.ts", "src/store.ts"] },
+  { files: /^src\/(execution|lease)-record\.ts$/, mayImport: ["src/errors.ts", "src/store.ts"] },
+  { files: /^src\/resource-\w+\.ts$/, mayImport: ["src/store.ts", ...RESOURCES] },
   {
     files: /^src\/(store-kit\.ts$|keyed\/)/,
     mayImport: ["src/errors.ts", "src/store.ts", ...RECORDS, /^src\/keyed\//],

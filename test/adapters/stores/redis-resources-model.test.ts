@@ -5,7 +5,7 @@ import { memoryStore } from "../../../adapters/stores/memory.ts";
 import { redisStore } from "../../../adapters/stores/redis.ts";
 import { groupKeys } from "../../../adapters/stores/redis-resources-keys.ts";
 import type { Random } from "../../../src/random.ts";
-import { silentSince } from "../../../src/resource-record.ts";
+import { silentSince } from "../../../src/resource-heartbeats.ts";
 import type { LedgerStore, ResourceRow, ResourceState, ResourceStore, ResourceWrite } from "../../../src/store.ts";
 import { ManualClock, seededRandom } from "../../../src/testing/index.ts";
 import { describeRedis, redisUrl } from "../../support/engines.ts";

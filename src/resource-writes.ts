@@ -1,0 +1,206 @@
+import { isSilent } from "./resource-heartbeats.ts";
+import {
+  type GroupDecision,
+  type GroupRecord,
+  type ResourceContext,
+  type ResourceRecord,
+  type ResourceRows,
+  resourceRowOf,
+} from "./resource-record.ts";
+import type {
+  ApplyRequest,
+  ApplyResult,
+  CreateResource,
+  ResourceWrite,
+  SetDesiredRequest,
+  SetDesiredResult,
+  UpdateResource,
+  WriteResult,
+} from "./store.ts";
+
+/**
+ * Whether a writer of this epoch may write to the group at all, and the group as it is then: made where there was none, with
+ * the epoch kept. The group is stored whatever comes of the writes.
+ */
+export function decideEpoch(
+  stored: GroupRecord | undefined,
+  { group, epoch }: { readonly group: string; readonly epoch: number },
+  context: ResourceContext,
+):
+  | { readonly status: "fenced"; readonly epoch: number }
+  | { readonly status: "admitted"; readonly group: GroupRecord } {
+  if (stored === undefined) {
+    // The counter tells groups of one ledger apart; the time tells them from those of a ledger that began to count anew.
+    const mark = `${context.nextToken()}.${context.nowMs}`;
+    return { status: "admitted", group: { group, mark, epoch, generation: 0, sequence: 0, floor: 0 } };
+  }
+  if (epoch < stored.epoch) return { status: "fenced", epoch: stored.epoch };
+  return { status: "admitted", group: epoch === stored.epoch ? stored : { ...stored, epoch } };
+}
+
+/**
+ * {@link ResourceStore.setDesired}. The nonce need not be kept: a repetition finds its own text, which is answered alike and
+ * changes nothing.
+ */
+export function decideDesired(
+  stored: GroupRecord | undefined,
+  request: SetDesiredRequest,
+  context: ResourceContext,
+): GroupDecision<SetDesiredResult> {
+  const admission = decideEpoch(stored, request, context);
+  if (admission.status === "fenced") return { result: admission };
+  const { group } = admission;
+  const { desired } = request;
+  const write = group.desired === desired ? group : { ...group, desired, generation: group.generation + 1 };
+  return {
+    result: { status: "set", generation: write.generation },
+    ...(write === stored ? {} : { write }),
+  };
+}
+
+/** {@link ResourceStore.apply}: the batch in its order, each write over what those before it left. */
+export function decideApply(
+  stored: GroupRecord | undefined,
+  request: ApplyRequest,
+  rows: ResourceRows,
+  context: ResourceContext,
+): GroupDecision<ApplyResult> {
+  const admission = decideEpoch(stored, request, context);
+  if (admission.status === "fenced") return { result: admission };
+  let { group } = admission;
+  if (request.status !== undefined) group = { ...group, status: request.status };
+  const results = request.writes.map((write) => {
+    const known = write.kind === "create" ? rows.newest(write.id) : rows.load(write.id, write.incarnation);
+    const { result, record } = decideWrite(group, known, write, context);
+    if (record !== undefined) {
+      rows.save(record);
+      group = { ...group, sequence: record.sequence };
+    }
+    return result;
+  });
+  return {
+    result: { status: "decided", results },
+    ...(group === stored ? {} : { write: group }),
+  };
+}
+
+/** An answer, and the row to store with it: its `sequence` is the group's from then on. */
+export interface WriteDecision {
+  readonly result: WriteResult;
+  readonly record?: ResourceRecord;
+}
+
+/**
+ * One compare-and-swap of a batch whose epoch was admitted.
+ * @param known - for a creation the newest incarnation of the id, for an update the one that it names.
+ */
+export function decideWrite(
+  group: GroupRecord,
+  known: ResourceRecord | undefined,
+  write: ResourceWrite,
+  context: ResourceContext,
+): WriteDecision {
+  const { nowMs } = context;
+  if (known !== undefined && isRepetition(known, write)) return applied(known, nowMs);
+  if (write.kind === "create") {
+    if ((known?.incarnation ?? 0) !== write.after) return conflict(known, nowMs);
+    const record = created(group, known, write, context);
+    return { ...applied(record, nowMs), record };
+  }
+  if (known === undefined || known.version !== write.expectedVersion) return conflict(known, nowMs);
+  const { ifSilentForMs } = write;
+  if (ifSilentForMs !== undefined && !isSilent(known, ifSilentForMs, nowMs)) return conflict(known, nowMs);
+  const record = updated(group, known, write, context);
+  return { ...applied(record, nowMs), record };
+}
+
+/**
+ * Whether this very write was applied, and nothing was since: its answer was lost. Heartbeats in between do not matter, they
+ * leave the version.
+ */
+function isRepetition(known: ResourceRecord, write: ResourceWrite): boolean {
+  const versionThen = write.kind === "create" ? 1 : write.expectedVersion + 1;
+  return known.nonce === write.nonce && known.version === versionThen;
+}
+
+function created(
+  group: GroupRecord,
+  newest: ResourceRecord | undefined,
+  write: CreateResource,
+  context: ResourceContext,
+): ResourceRecord {
+  const { nowMs } = context;
+  return {
+    group: group.group,
+    id: write.id,
+    // Above the floor also where older incarnations are kept: one between them and the floor may have been purged.
+    incarnation: Math.max(newest?.incarnation ?? 0, group.floor) + 1,
+    ...asked(write),
+    ...leased(write, 0, context),
+    createdAt: nowMs,
+    stateChangedAt: nowMs,
+    ...(write.state === "PROVISIONED" ? { provisionedAt: nowMs } : {}),
+    version: 1,
+    sequence: group.sequence + 1,
+  };
+}
+
+function updated(
+  group: GroupRecord,
+  known: ResourceRecord,
+  write: UpdateResource,
+  context: ResourceContext,
+): ResourceRecord {
+  const { nowMs } = context;
+  const provisionedAt = known.provisionedAt ?? (write.state === "PROVISIONED" ? nowMs : undefined);
+  const { lastHeartbeatAt } = known;
+  return {
+    group: known.group,
+    id: known.id,
+    incarnation: known.incarnation,
+    ...asked(write),
+    ...leased(write, known.fencingToken, context),
+    createdAt: known.createdAt,
+    stateChangedAt: write.state === known.state ? known.stateChangedAt : nowMs,
+    ...(provisionedAt === undefined ? {} : { provisionedAt }),
+    ...(lastHeartbeatAt === undefined ? {} : { lastHeartbeatAt }),
+    version: known.version + 1,
+    sequence: group.sequence + 1,
+  };
+}
+
+/** What a write says itself; what it leaves out is gone. */
+function asked({ nonce, state, spec, externalId, generation, reason, attempt }: ResourceWrite) {
+  return {
+    nonce,
+    state,
+    ...(spec === undefined ? {} : { spec }),
+    ...(externalId === undefined ? {} : { externalId }),
+    generation,
+    ...(reason === undefined ? {} : { reason }),
+    attempt,
+  };
+}
+
+/** The token of the last grant stays when the lease is kept, and when nobody holds the row any more. */
+function leased({ lease }: ResourceWrite, lastToken: number, { nowMs, nextToken }: ResourceContext) {
+  if (lease === undefined) return { fencingToken: lastToken };
+  const leaseExpiresAt = Math.min(nowMs + lease.durationMs, Number.MAX_SAFE_INTEGER);
+  return { fencingToken: lease.token === "grant" ? nextToken() : lastToken, leaseExpiresAt };
+}
+
+function applied(record: ResourceRecord, nowMs: number): { readonly result: WriteResult } {
+  return { result: { status: "applied", row: resourceRowOf(record, nowMs) } };
+}
+
+function conflict(known: ResourceRecord | undefined, nowMs: number): { readonly result: WriteResult } {
+  return { result: { status: "conflict", ...(known === undefined ? {} : { row: resourceRowOf(known, nowMs) }) } };
+}
+
+/** A batch of its own, for stores that decide later than they are asked. */
+export function copyOfApply({ group, epoch, writes, status }: ApplyRequest): ApplyRequest {
+  const own = writes.map((write) =>
+    write.lease === undefined ? { ...write } : { ...write, lease: { ...write.lease } },
+  );
+  return { group, epoch, writes: own, ...(status === undefined ? {} : { status }) };
+}
