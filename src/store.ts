@@ -1,5 +1,3 @@
-import { EvenkeelError } from "./errors.ts";
-
 /**
  * The ledger: what evenkeel knows, kept where crashes and other processes can't lose it.
  *
@@ -497,22 +495,3 @@ export type RenewLeaseResult =
   | { readonly status: "lost" | "missing" };
 
 export type ReleaseLeaseResult = { readonly status: "released" | "lost" | "missing" };
-
-/** The resources of a store that does not keep any yet. Each call is `STORE_MISCONFIGURED` and names the store. */
-export function withoutResources(storeName: string): ResourceStore {
-  const refuse = async (): Promise<never> => {
-    throw new EvenkeelError("STORE_MISCONFIGURED", `${storeName} does not keep resources yet.`);
-  };
-  return {
-    getDesired: refuse,
-    setDesired: refuse,
-    apply: refuse,
-    heartbeat: refuse,
-    get: refuse,
-    list: refuse,
-    changedSince: refuse,
-    staleBefore: refuse,
-    purge: refuse,
-    listGroups: refuse,
-  };
-}
