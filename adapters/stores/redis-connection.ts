@@ -2,7 +2,8 @@ import type { Clock } from "../../src/clock.ts";
 import { EvenkeelError } from "../../src/errors.ts";
 import type { StoreCall } from "../../src/store.ts";
 import type { RedisArguments, RedisClient } from "./redis-client.ts";
-import { isNoScript, redisError, unavailable } from "./redis-errors.ts";
+import { RedisDeadlines } from "./redis-deadlines.ts";
+import { isNoScript } from "./redis-errors.ts";
 import type { RedisScript } from "./redis-script.ts";
 import { checkSettings } from "./redis-settings.ts";
 
@@ -40,14 +41,14 @@ export class RedisConnection {
   #ready: Promise<void> | undefined;
   #stopWaiting: (() => void) | undefined;
   #closed = false;
-  #underWay = 0;
-  #drained: (() => void) | undefined;
+  readonly #deadlines: RedisDeadlines;
   readonly #ignoreError = (): void => {};
   readonly #ignoresErrors: boolean;
 
   constructor(client: RedisClient, options: RedisConnectionOptions) {
     this.#client = client;
     this.#options = options;
+    this.#deadlines = new RedisDeadlines(options.clock);
     // Both drivers connect again by themselves; an emitter without a listener for errors would end the process first.
     this.#ignoresErrors = !client.listens("error");
     if (this.#ignoresErrors) client.on("error", this.#ignoreError);
@@ -58,9 +59,9 @@ export class RedisConnection {
    * @throws EvenkeelError `STORE_UNAVAILABLE` within the call's time, `STORE_MISCONFIGURED`.
    */
   run(script: RedisScript, call: ScriptCall, bounds: StoreCall): Promise<unknown[]> {
-    return this.#bounded(bounds, async (signal) => {
-      await this.#usable(signal);
-      return (await this.#evaluate(script, call, signal)) as unknown[];
+    return this.#deadlines.bound(bounds.timeoutMs, async (signal) => {
+      if (!this.#isUsable()) await this.#usable(signal);
+      return this.#evaluate(script, call, signal);
     });
   }
 
@@ -76,8 +77,8 @@ export class RedisConnection {
     durably: DurableCall,
     bounds: StoreCall,
   ): Promise<{ readonly answer: unknown[]; readonly replicas: number }> {
-    return this.#bounded(bounds, async (signal) => {
-      await this.#usable(signal);
+    return this.#deadlines.bound(bounds.timeoutMs, async (signal) => {
+      if (!this.#isUsable()) await this.#usable(signal);
       const confirm = async (): Promise<number | undefined> => {
         const touch = ["EVAL", durably.touch.text, ...parametersOf(durably.call)];
         const [touched, replicas] = await this.#client.sendTogether(call.keys[0], [touch, durably.wait]);
@@ -87,7 +88,7 @@ export class RedisConnection {
       const beside = confirm();
       // Whether anybody asks for it depends on the answer.
       beside.catch(() => {});
-      const answer = (await first) as unknown[];
+      const answer = await first;
       if (!durably.needsReplicas(answer)) return { answer, replicas: 0 };
       // It found nothing when it came before the script, which the server did not know.
       return { answer, replicas: (await beside) ?? (await confirm()) ?? 0 };
@@ -99,15 +100,7 @@ export class RedisConnection {
       this.#closed = true;
       this.#stopWaiting?.();
     }
-    if (this.#underWay > 0) {
-      await new Promise<void>((resolve) => {
-        const before = this.#drained;
-        this.#drained = () => {
-          before?.();
-          resolve();
-        };
-      });
-    }
+    await this.#deadlines.drained();
     if (this.#ignoresErrors) this.#client.off("error", this.#ignoreError);
   }
 
@@ -115,16 +108,21 @@ export class RedisConnection {
     if (this.#closed) throw new EvenkeelError("STORE_UNAVAILABLE", "The Redis store is closed.");
   }
 
-  async #evaluate(script: RedisScript, call: ScriptCall, signal: AbortSignal): Promise<unknown> {
+  async #evaluate(script: RedisScript, call: ScriptCall, signal: AbortSignal): Promise<unknown[]> {
     const [key] = call.keys;
     const parameters = parametersOf(call);
     try {
-      return await this.#client.send(key, ["EVALSHA", script.sha, ...parameters], signal);
+      return (await this.#client.send(key, ["EVALSHA", script.sha, ...parameters], signal)) as unknown[];
     } catch (error) {
       if (!isNoScript(error)) throw error;
       signal.throwIfAborted();
-      return await this.#client.send(key, ["EVAL", script.text, ...parameters], signal);
+      return (await this.#client.send(key, ["EVAL", script.text, ...parameters], signal)) as unknown[];
     }
+  }
+
+  /** Whether {@link RedisConnection.#usable} has nothing to wait for. */
+  #isUsable(): boolean {
+    return !this.#closed && this.#checked === "passed" && this.#client.state === "ready";
   }
 
   /** Waits until a command would be written at once, and the server's settings are known to be good. */
@@ -179,37 +177,6 @@ export class RedisConnection {
       this.#client.on("ready", done);
     });
     return this.#ready;
-  }
-
-  #bounded<T>({ timeoutMs }: StoreCall, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const abort = new AbortController();
-    this.#underWay += 1;
-    return new Promise<T>((resolve, reject) => {
-      const settle = (): void => {
-        timer.clear();
-        this.#underWay -= 1;
-        if (this.#underWay === 0) this.#drained?.();
-      };
-      const timer = this.#options.clock.setTimer(timeoutMs, () => {
-        settle();
-        const late = new Error(`no answer within ${Math.round(timeoutMs)} ms`);
-        reject(unavailable("Redis did not answer in time", late));
-        // The answer, should one come, finds nobody; what was not written yet is taken back.
-        abort.abort(late);
-      });
-      work(abort.signal).then(
-        (value) => {
-          if (abort.signal.aborted) return;
-          settle();
-          resolve(value);
-        },
-        (error: unknown) => {
-          if (abort.signal.aborted) return;
-          settle();
-          reject(redisError(error));
-        },
-      );
-    });
   }
 }
 

@@ -38,9 +38,10 @@ local function parse(raw, id, isPart)
   end
   local st, a, t, e, x, w, b, steps, n, ob, rest, retention, c, o, s, k, f, texts = string.match(raw, HEAD, 68)
   if not st then return nil, 'its header is malformed' end
-  local r = {raw = raw, st = st, a = tonumber(a), t = t, e = tonumber(e), x = tonumber(x), g = w, b = b, steps = steps,
+  local r = {raw = raw, st = st, a = a, t = t, e = tonumber(e), x = tonumber(x), g = w, b = b, steps = steps,
     n = tonumber(n), rest = rest, c = c, o = tonumber(o), s = tonumber(s), k = k, f = f, texts = texts}
-  if r.a < 1 or r.a > MOST or tonumber(t) < 1 or tonumber(t) > MOST or r.e > MOST or r.x > MOST or tonumber(c) > MOST
+  local attempt, token = tonumber(a), tonumber(t)
+  if attempt < 1 or attempt > MOST or token < 1 or token > MOST or r.e > MOST or r.x > MOST or tonumber(c) > MOST
     or tonumber(retention) > MOST or (b ~= '-' and (tonumber(b) or MOST + 1) > MOST) then
     return nil, 'a number is malformed'
   end
@@ -58,7 +59,7 @@ end
 local function load(key)
   local raw = redis.pcall('GET', key)
   if not raw then return nil end
-  if raw.err then
+  if type(raw) == 'table' then
     if string.find(raw.err, 'WRONGTYPE', 1, true) then return nil, 'it is no text' end
     error(raw.err, 0)
   end

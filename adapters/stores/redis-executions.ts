@@ -13,16 +13,14 @@ import type {
   RenewResult,
   StoreCall,
 } from "../../src/store.ts";
+import { BUCKETS_AT_ONCE, eachWindow } from "./redis-buckets.ts";
 import type { RedisConnection } from "./redis-connection.ts";
 import { unavailable } from "./redis-errors.ts";
 import { EXECUTION_SCRIPTS as scripts } from "./redis-execution-scripts.ts";
-import { BUCKETS, bucketOf, type RedisKeys } from "./redis-keys.ts";
-import { committedOf, recordOf, stepsOf, text, whole } from "./redis-rows.ts";
+import { bucketOf, type RedisKeys } from "./redis-keys.ts";
+import { argumentOf, committedOf, recordOf, stepsOf, text, whole } from "./redis-rows.ts";
 import type { RedisScript } from "./redis-script.ts";
 import type { RedisWakeups } from "./redis-wakeups.ts";
-
-/** How many buckets are asked at a time: one round trip of a pipeline. */
-const BUCKETS_AT_ONCE = 128;
 
 /** How many replicas have to have a claim and an outcome, and how long is waited for them. */
 export interface RedisDurability {
@@ -81,24 +79,6 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
     return answerOf(answer);
   }
 
-  /** Asks buckets from `first` on, as many at a time as `width` says, until it says 0. */
-  async function eachWindow(
-    first: number,
-    call: StoreCall,
-    width: (visited: number) => number,
-    ask: (buckets: readonly number[], call: StoreCall) => Promise<void>,
-  ): Promise<void> {
-    const deadline = clock.monotonic() + call.timeoutMs;
-    for (let bucket = first; bucket < BUCKETS; ) {
-      const count = Math.min(width(bucket - first), BUCKETS_AT_ONCE, BUCKETS - bucket);
-      if (count <= 0) return;
-      const from = bucket;
-      const buckets = Array.from({ length: count }, (_, index) => from + index);
-      await ask(buckets, { timeoutMs: Math.max(1, deadline - clock.monotonic()) });
-      bucket += count;
-    }
-  }
-
   return {
     async claim(request, call) {
       return claimResultOf(
@@ -116,11 +96,11 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
     async complete(request, call) {
       const { id, token, nonce, retentionMs, outcome } = request;
       // The driver reads the bytes later: what the caller does to them until then must not get into the ledger.
-      const bytes = Buffer.from(outcome.bytes);
-      const args = [String(token), nonce, String(retentionMs), outcome.kind, bytes, keys.channel(id)];
+      const bytes = new Uint8Array(outcome.bytes);
+      const args = [String(token), nonce, String(retentionMs), outcome.kind, argumentOf(bytes), keys.channel(id)];
       const answer = await runDurably(scripts.complete, request, args, "committed", call);
       wakeups.wake(id);
-      return settledOf(answer) as CompleteResult;
+      return settledOf(answer, bytes) as CompleteResult;
     },
 
     async release(request, call) {
@@ -130,17 +110,15 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
     },
 
     async recordStep({ id, token, nonce, step }, call) {
-      const bytes = Buffer.from(step.outcome.bytes);
+      const bytes = argumentOf(new Uint8Array(step.outcome.bytes));
       const args = [String(token), nonce, String(step.position), step.name, step.outcome.kind, bytes];
       const [status] = await run(scripts.step, id, args, call);
       return { status } as RecordStepResult;
     },
 
     async get(id, call) {
-      const fields = await run(scripts.get, id, [], call);
-      if (fields[0] === "missing") return undefined;
-      const { record, nowMs } = recordOf(id, fields);
-      return viewOf(record, nowMs);
+      const [status, now, record] = await run(scripts.get, id, [], call);
+      return status === "missing" ? undefined : viewOf(recordOf(id, record), whole(now));
     },
 
     async list(request, call) {
@@ -152,14 +130,13 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
         if (found.length === 0) return Math.max(1, visited * 4);
         return Math.max(1, Math.ceil(((limit - found.length) * visited) / found.length));
       };
-      await eachWindow(after === "" ? 0 : bucketOf(after), call, width, async (buckets, bounds) => {
+      await eachWindow(clock, after === "" ? 0 : bucketOf(after), call, width, async (buckets, bounds) => {
         const args = listArguments(request, limit - found.length);
         const pages = await Promise.all(
           buckets.map((bucket) => connection.run(scripts.list, { keys: [keys.index(bucket)], args }, bounds)),
         );
-        for (const fields of pages.flat() as unknown[][]) {
-          const { record, nowMs } = recordOf(text(fields.at(-1)), fields);
-          const view = viewOf(record, nowMs);
+        for (const [id, now, record] of pages.flat() as unknown[][]) {
+          const view = viewOf(recordOf(text(id), record), whole(now));
           if (view !== undefined && found.length < limit) found.push(view);
         }
       });
@@ -168,24 +145,29 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
 
     async purge({ limit }, call) {
       let purged = 0;
-      const width = (): number => (purged < limit ? BUCKETS_AT_ONCE : 0);
-      await eachWindow(0, call, width, async (buckets, bounds) => {
-        const counts = await Promise.all(
-          buckets.map((bucket) => connection.run(scripts.expired, { keys: [keys.index(bucket)], args: [] }, bounds)),
-        );
-        let left = limit - purged;
-        const due = buckets.flatMap((bucket, at) => {
-          const count = Math.min(whole(counts[at]?.[0]), left);
-          left -= count;
-          return count === 0 ? [] : [{ bucket, count }];
-        });
-        const done = await Promise.all(
-          due.map(({ bucket, count }) =>
-            connection.run(scripts.purge, { keys: [keys.index(bucket)], args: [String(count)] }, bounds),
-          ),
-        );
-        for (const [count] of done) purged += whole(count);
-      });
+      await eachWindow(
+        clock,
+        0,
+        call,
+        () => (purged < limit ? BUCKETS_AT_ONCE : 0),
+        async (buckets, bounds) => {
+          const counts = await Promise.all(
+            buckets.map((bucket) => connection.run(scripts.expired, { keys: [keys.index(bucket)], args: [] }, bounds)),
+          );
+          let left = limit - purged;
+          const due = buckets.flatMap((bucket, at) => {
+            const count = Math.min(whole(counts[at]?.[0]), left);
+            left -= count;
+            return count === 0 ? [] : [{ bucket, count }];
+          });
+          const done = await Promise.all(
+            due.map(({ bucket, count }) =>
+              connection.run(scripts.purge, { keys: [keys.index(bucket)], args: [String(count)] }, bounds),
+            ),
+          );
+          for (const [count] of done) purged += whole(count);
+        },
+      );
       return { purged };
     },
 
@@ -197,10 +179,11 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
 type Answer = readonly [status: string, ...rest: unknown[]];
 
 /** @throws EvenkeelError `RECORD_CORRUPT`, as the script says. */
-function answerOf([first, ...rest]: unknown[]): Answer {
-  const status = text(first);
-  if (status === "corrupt") throw recordCorrupt(text(rest[0]));
-  return [status, ...rest];
+function answerOf(answer: unknown[]): Answer {
+  const status = text(answer[0]);
+  if (status === "corrupt") throw recordCorrupt(text(answer[1]));
+  answer[0] = status;
+  return answer as [string, ...unknown[]];
 }
 
 function claimArguments(request: ClaimRequest, storeKeys: boolean): string[] {
@@ -231,17 +214,18 @@ function claimResultOf(answer: Answer): ClaimResult {
   switch (status) {
     case "acquired": {
       const [attempt, token, leaseRemainingMs, abandonedAt, ...steps] = rest;
+      const before = text(abandonedAt);
       return {
         status,
         attempt: whole(attempt),
         token: whole(token),
         leaseRemainingMs: whole(leaseRemainingMs),
-        ...(abandonedAt === null || abandonedAt === undefined ? {} : { abandonedAt: whole(abandonedAt) }),
+        ...(before === "-" ? {} : { abandonedAt: whole(before) }),
         steps: stepsOf(steps),
       };
     }
     case "completed":
-      return { status, ...committedOf(answer) };
+      return { status, ...committedOf(rest[0], rest[1]) };
     case "running":
       return { status, attempt: whole(rest[0]), leaseRemainingMs: whole(rest[1]) };
     case "abandoned": {
@@ -253,8 +237,10 @@ function claimResultOf(answer: Answer): ClaimResult {
   }
 }
 
-function settledOf(answer: Answer): CompleteResult | ReleaseResult {
-  const [status] = answer;
-  if (status === "committed" || status === "finalized") return { status, ...committedOf(answer) };
+/** @param sent - The bytes of the completion that was asked for, which an answer that they stand does not repeat. */
+function settledOf([status, now, record, isSent]: Answer, sent?: Uint8Array): CompleteResult | ReleaseResult {
+  if (status === "committed" || status === "finalized") {
+    return { status, ...committedOf(now, record, isSent === undefined ? undefined : sent) };
+  }
   return { status } as CompleteResult | ReleaseResult;
 }

@@ -59,6 +59,8 @@ export async function startRedisCluster(): Promise<RedisCluster> {
     servers,
     primaryOf: async (key) => (await viewOf(key)).primary,
     async replicaOf(key) {
+      // Right after a failover nobody may have told yet that the old primary is one.
+      await until("the slot has a replica", async () => (await viewOf(key)).replica !== undefined);
       const { replica } = await viewOf(key);
       if (replica === undefined) throw new Error("the slot has no replica");
       return replica;

@@ -14,7 +14,7 @@ export const REDIS_CAPABILITIES: StoreCapabilities = {
   purge: false,
   hooks: ["reopen"],
   damages: {
-    executions: ["newerFormat", "missingField", "wrongType", "swapped"],
+    executions: ["newerFormat", "truncated", "missingField", "wrongType", "swapped"],
     leases: ["newerFormat", "truncated", "missingField", "wrongType"],
   },
 };
@@ -61,13 +61,34 @@ async function subject(
   };
 }
 
+const TRUNCATE = "return redis.call('SET', KEYS[1], string.sub(redis.call('GET', KEYS[1]), 1, -2), 'KEEPTTL')";
+
+/** The words of a record's header, in order. */
+export const HEADER = [
+  ...["format", "id", "status", "attempt", "token", "expires", "moment", "what", "abandoned", "steps", "#nonce"],
+  ...["#outcome", "retention", "created", "#operation", "#scope", "#key", "#fingerprint"],
+] as const;
+
+const EDIT = `
+local header, texts = string.match(redis.call('GET', KEYS[1]), '^([^\\n]*)(.*)$')
+local words = {}
+for word in string.gmatch(header, '[^ ]+') do words[#words + 1] = word end
+if ARGV[2] == '' then table.remove(words, ARGV[1]) else words[tonumber(ARGV[1])] = ARGV[2] end
+return redis.call('SET', KEYS[1], table.concat(words, ' ') .. texts, 'KEEPTTL')`;
+
+/** A command that puts another word into a record's header, or takes it out where it is empty. */
+export function editRecord(key: string, word: (typeof HEADER)[number], value: string): [string, ...string[]] {
+  return ["EVAL", EDIT, "1", key, String(HEADER.indexOf(word) + 1), value];
+}
+
 async function corrupt(send: Send, prefix: string, record: RecordName, damage: RecordDamage) {
   if (record.part === "executions") {
     const [key = ""] = (await send("KEYS", `${prefix}*:x:${record.id}`)) as string[];
-    if (damage === "newerFormat") await send("HSET", key, "v", "2");
-    else if (damage === "missingField") await send("HDEL", key, "e");
-    else if (damage === "wrongType") await send("HSET", key, "a", "two");
-    else await send("HSET", key, "i", "0".repeat(64));
+    if (damage === "newerFormat") await send(...editRecord(key, "format", "2"));
+    else if (damage === "truncated") await send("EVAL", TRUNCATE, "1", key);
+    else if (damage === "missingField") await send(...editRecord(key, "expires", ""));
+    else if (damage === "wrongType") await send(...editRecord(key, "attempt", "two"));
+    else await send(...editRecord(key, "id", "0".repeat(64)));
     return { raw: () => send("DUMP", key) };
   }
   if (record.part !== "leases") throw new Error(`${record.part}: not damaged here`);

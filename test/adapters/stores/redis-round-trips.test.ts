@@ -39,6 +39,26 @@ describeRedisServers("redisStore counted on the wire", () => {
       await close();
     });
 
+    it("sends an outcome once, and gets none back for it", async () => {
+      const { client, close } = await open(server.url);
+      const store = redisStore(client, { keyPrefix: `${randomUUID()}:` });
+      const large = withIdempotency(() => "x".repeat(100_000), { store, operation: "large" });
+      await withIdempotency(() => 1, { store, operation: "o" })("input", { key: "warm-up" });
+      const bytes = async (way: "input" | "output"): Promise<number> =>
+        Number(new RegExp(`total_net_${way}_bytes:(\\d+)`).exec(await askRedis(server.port, "INFO stats"))?.[1]);
+      const before = { input: await bytes("input"), output: await bytes("output") };
+      await large("input", { key: "k" });
+      expect((await bytes("input")) - before.input).toBeGreaterThan(100_000);
+      expect((await bytes("input")) - before.input).toBeLessThan(150_000);
+      expect((await bytes("output")) - before.output).toBeLessThan(50_000);
+      await store.executions.list({ operation: "o", limit: 10 }, { timeoutMs: 5_000 });
+      expect((await bytes("output")) - before.output).toBeLessThan(50_000);
+      await large("input", { key: "k" });
+      expect((await bytes("output")) - before.output).toBeGreaterThan(100_000);
+      await store.close();
+      await close();
+    });
+
     it("sends 64 claims that are made at once in one write or two", async () => {
       const { client, close } = await open(server.url);
       const store = redisStore(client, { keyPrefix: `${randomUUID()}:` });

@@ -1,0 +1,91 @@
+import { LOAD_LUA, TIME_LUA } from "./redis-execution-record.ts";
+import { type RedisScript, redisScript } from "./redis-script.ts";
+
+/** Forgets what has expired in a bucket: `index` is its index. What can't be read stays. */
+export const PRUNE_LUA = `
+local function prune(index, limit, but)
+  local purged = 0
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', str(now), 'LIMIT', 0, limit)) do
+    if id ~= but then
+      local base = string.sub(index, 1, -6)
+      local key = base .. 'x:' .. id
+      local r, wrong = load(key)
+      if r and r.e > now then
+        redis.call('ZADD', index, str(r.e), id)
+      else
+        redis.call('ZREM', index, id)
+        if not wrong then
+          redis.call('DEL', key, base .. 's:' .. id)
+          purged = purged + 1
+        end
+      end
+    end
+  end
+  return purged
+end
+`;
+
+/** KEYS: record. */
+const GET = redisScript(
+  TIME_LUA,
+  LOAD_LUA,
+  `
+local r, wrong = load(KEYS[1])
+if wrong then return corrupt(wrong) end
+if not r then return {'missing'} end
+return {'found', str(now), r.raw}
+`,
+);
+
+/**
+ * KEYS: index of a bucket. ARGV: after, limit, =operation, status. What can't be read is left out. Outcomes may be large: of what
+ * is not asked for only the beginning is read.
+ */
+const LIST = redisScript(
+  TIME_LUA,
+  LOAD_LUA,
+  `
+local BEGINNING = 2048
+local base = string.sub(KEYS[1], 1, -6) .. 'x:'
+local limit, operation, status = tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local function asked(key, id)
+  local raw = redis.pcall('GETRANGE', key, 0, BEGINNING - 1)
+  if type(raw) == 'table' then return nil end
+  local r = parse(raw, id, true)
+  if not r or r.e <= now then return nil end
+  if operation ~= '' and (r.o ~= #operation - 1 or string.sub(raw, r.texts, r.texts + r.o - 1) ~= string.sub(operation, 2)) then
+    return nil
+  end
+  local is = r.st == 'c' and 'completed' or r.x > now and 'running' or 'abandoned'
+  if status ~= '' and status ~= is then return nil end
+  local whole = load(key)
+  return whole and whole.raw
+end
+local ids = {}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. str(now), '+inf')) do
+  if id > ARGV[1] then ids[#ids + 1] = id end
+end
+table.sort(ids)
+local found = {}
+for _, id in ipairs(ids) do
+  if #found >= limit then break end
+  local raw = asked(base .. id, id)
+  if raw then found[#found + 1] = {id, str(now), raw} end
+end
+return found
+`,
+);
+
+/** KEYS: index of a bucket. How many of it have expired. */
+const EXPIRED = redisScript(TIME_LUA, "return {tostring(redis.call('ZCOUNT', KEYS[1], '-inf', str(now)))}");
+
+/** KEYS: index of a bucket. ARGV: limit. */
+const PURGE = redisScript(TIME_LUA, LOAD_LUA, PRUNE_LUA, "return {tostring(prune(KEYS[1], tonumber(ARGV[1]), ''))}");
+
+/** What reads many records or none for itself, and what forgets them. */
+export const EXECUTION_READS = {
+  get: GET,
+  list: LIST,
+  expired: EXPIRED,
+  purge: PURGE,
+} as const satisfies Record<string, RedisScript>;
