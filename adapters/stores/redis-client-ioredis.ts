@@ -5,13 +5,16 @@ type Callback = (error: Error | null | undefined, reply?: unknown) => void;
 /** What evenkeel uses of a `Redis` of ioredis. */
 export interface Ioredis {
   readonly status: string;
-  readonly options?: { readonly sentinels?: unknown };
+  /** Of a `Redis` behind Sentinels they name them. */
+  readonly options?: object;
   // biome-ignore lint/suspicious/noExplicitAny: a command's arguments are typed command by command.
   callBuffer(command: string, ...args: any[]): Promise<unknown>;
   pipeline(): IoredisPipeline;
   connect(): Promise<unknown>;
-  on(event: string, listener: (...args: never[]) => void): unknown;
-  off(event: string, listener: (...args: never[]) => void): unknown;
+  // biome-ignore lint/suspicious/noExplicitAny: what listeners are given depends on the event.
+  on(event: string, listener: (...args: any[]) => void): unknown;
+  // biome-ignore lint/suspicious/noExplicitAny: as above.
+  off(event: string, listener: (...args: any[]) => void): unknown;
   listenerCount(event: string): number;
 }
 
@@ -49,7 +52,8 @@ export class IoredisClient implements RedisClient {
   constructor(client: Ioredis) {
     this.#client = client;
     const isCluster = typeof (client as { nodes?: unknown }).nodes === "function";
-    const isSentinel = Array.isArray(client.options?.sentinels);
+    const { sentinels } = (client.options ?? {}) as { sentinels?: unknown };
+    const isSentinel = Array.isArray(sentinels);
     this.topology = isCluster ? "cluster" : isSentinel ? "sentinel" : "server";
   }
 

@@ -137,8 +137,13 @@ export class ClaimedContext implements ExecutionContext {
   }
 
   // Not an async function: inside a synchronous transaction a stale completion has to throw before the commit.
-  complete(value: unknown, tx?: unknown): Promise<void> {
+  complete(value: unknown, ...given: [tx?: unknown]): Promise<void> {
     this.#assertUnsettled();
+    const [tx] = given;
+    if (given.length > 0 && (tx === undefined || tx === null)) {
+      // A variable that is empty by mistake must not take the outcome out of the transaction.
+      throw new EvenkeelError("INVALID_OPTIONS", "ctx.complete: tx is empty: leave it out to complete without one.");
+    }
     if (value instanceof Promise) {
       throw new EvenkeelError("INVALID_OPTIONS", "ctx.complete: the value is a promise: await it first.");
     }

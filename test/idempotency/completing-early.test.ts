@@ -2,6 +2,16 @@ import { describe, expect, it } from "vitest";
 import { deferred, setUp, thrownBy, watch } from "./set-up.ts";
 
 describe("ctx.complete", () => {
+  it.each([undefined, null])("refuses a transaction that is %s, instead of completing outside of it", async (tx) => {
+    const { once } = setUp();
+    const charge = once<undefined, string>(async (_input, ctx) => {
+      expect(() => ctx.complete("charged", tx)).toThrow(expect.objectContaining({ code: "INVALID_OPTIONS" }));
+      throw new Error("the transaction was lost");
+    });
+    await expect(charge(undefined, { key: "k" })).rejects.toThrow("the transaction was lost");
+    await expect(charge.run(undefined, { key: "k" })).rejects.toThrow("the transaction was lost");
+  });
+
   it("makes the outcome durable at once: what throws afterwards reaches this caller, retries get the value", async () => {
     const { once, rival } = setUp();
     const own = new Error("after the completion");

@@ -22,7 +22,7 @@ export const drivers = [
     async open(url: string): Promise<OpenClient> {
       const client = createClient({ url, socket: { reconnectStrategy: () => 50 } });
       await client.on("error", ignore).connect();
-      return { client: client as never, close: async () => client.destroy() };
+      return { client, close: async () => client.destroy() };
     },
   },
   {
@@ -30,7 +30,7 @@ export const drivers = [
     async open(url: string): Promise<OpenClient> {
       const client = new Redis(url, { retryStrategy: () => 50, lazyConnect: true });
       await client.on("error", ignore).connect();
-      return { client: client as never, close: async () => client.disconnect() };
+      return { client, close: async () => client.disconnect() };
     },
   },
 ] as const;
@@ -42,7 +42,7 @@ export const sentinelDrivers = [
     async open(name: string, sentinels: readonly Address[]): Promise<OpenClient> {
       const client = createSentinel({ name, sentinelRootNodes: [...sentinels], scanInterval: 500 });
       await client.on("error", ignore).connect();
-      return { client: client as never, close: async () => void (await client.destroy()) };
+      return { client, close: async () => void (await client.destroy()) };
     },
   },
   {
@@ -55,7 +55,7 @@ export const sentinelDrivers = [
         sentinelRetryStrategy: () => 100,
       });
       await client.on("error", ignore).connect();
-      return { client: client as never, close: async () => client.disconnect() };
+      return { client, close: async () => client.disconnect() };
     },
   },
 ] as const;
@@ -67,7 +67,7 @@ export const clusterDrivers = [
     async open(nodes: readonly Address[]): Promise<OpenClient> {
       const client = createCluster({ rootNodes: nodes.map((socket) => ({ socket })) });
       await client.on("error", ignore).connect();
-      return { client: client as never, close: async () => client.destroy() };
+      return { client, close: async () => client.destroy() };
     },
   },
   {
@@ -75,7 +75,7 @@ export const clusterDrivers = [
     async open(nodes: readonly Address[]): Promise<OpenClient> {
       const client = new Cluster([...nodes], { lazyConnect: true });
       await client.on("error", ignore).connect();
-      return { client: client as never, close: async () => client.disconnect() };
+      return { client, close: async () => client.disconnect() };
     },
   },
 ] as const;
