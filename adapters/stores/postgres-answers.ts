@@ -7,7 +7,7 @@ import type {
   StepRecord,
   StoredOutcome,
 } from "../../src/store.ts";
-import type { RecordAnswer } from "./postgres-queue.ts";
+import type { RecordAnswer } from "./postgres-operations.ts";
 
 /** What the functions of executions answer; each status has its own part of it. */
 export interface ExecutionAnswer extends RecordAnswer {

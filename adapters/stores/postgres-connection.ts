@@ -2,7 +2,14 @@ import type { Clock } from "../../src/clock.ts";
 import type { Random } from "../../src/random.ts";
 import type { StoreCall } from "../../src/store.ts";
 import type { PostgresDriver, PostgresRow, PostgresStatement } from "./postgres-driver.ts";
-import { asStoreError, closedError, isRolledBackByOthers, isUndefinedObject, unavailable } from "./postgres-errors.ts";
+import {
+  asStoreError,
+  closedError,
+  isReadOnly,
+  isRolledBackByOthers,
+  isUndefinedObject,
+  unavailable,
+} from "./postgres-errors.ts";
 import { findLedger, migrateSchema, noLedger, type PostgresLedger } from "./postgres-schema.ts";
 
 /** Set-up that takes longer than this fails; the next call begins anew. */
@@ -111,8 +118,8 @@ export class PostgresConnection {
 
   /** What a failed statement means to its caller. */
   explain(error: unknown): Error {
-    // Somebody has dropped the ledger: whether it is made again is decided by the next call.
-    if (isUndefinedObject(error)) this.#ledger = undefined;
+    // Somebody has dropped the ledger, or the primary is another server now: the next call looks what is there, and says so.
+    if (isUndefinedObject(error) || isReadOnly(error)) this.#ledger = undefined;
     return asStoreError(error);
   }
 

@@ -7,10 +7,18 @@ export function sqlState(error: unknown): string | undefined {
   return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) && "severity" in (error as object) ? code : undefined;
 }
 
-/** Whether the connection lives on after the error, with no transaction of ours open on it. */
+/**
+ * Whether the connection lives on after the error, with no transaction of ours open on it. One that takes no writes is of no
+ * use: a new one may lead to the server that is the primary now.
+ */
 export function leavesConnectionUsable(error: unknown): boolean {
   const { severity } = (error ?? {}) as { severity?: unknown };
-  return sqlState(error) !== undefined && severity === "ERROR";
+  return sqlState(error) !== undefined && severity === "ERROR" && !isReadOnly(error);
+}
+
+/** The server is a standby, or the session takes no writes. */
+export function isReadOnly(error: unknown): boolean {
+  return sqlState(error) === "25006";
 }
 
 /** Two transactions met, and ours was rolled back: the same statement again may do. */

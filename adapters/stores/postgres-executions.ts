@@ -1,9 +1,11 @@
 import type { ExecutionStore, ListExecutionsRequest, ReleaseRequest, StoreCall } from "../../src/store.ts";
 import { claimResultOf, committedOf, type ExecutionAnswer, readable, viewOfAnswer } from "./postgres-answers.ts";
 import type { LedgerStatement, PostgresConnection } from "./postgres-connection.ts";
-import { isSound, viewOf } from "./postgres-executions-schema.ts";
+import { isSound } from "./postgres-executions-functions.ts";
+import { viewOf } from "./postgres-executions-reads.ts";
 import type { PostgresNotifications } from "./postgres-notifications.ts";
-import { BYTES, type RecordAnswer, RecordQueue, recordOperation } from "./postgres-queue.ts";
+import { type RecordAnswer, recordOperation } from "./postgres-operations.ts";
+import { RecordQueue } from "./postgres-queue.ts";
 import { assertStorable } from "./postgres-texts.ts";
 import { completeWithin } from "./postgres-transaction.ts";
 
@@ -25,7 +27,11 @@ const OPERATIONS = {
     takeover: "boolean",
   }),
   renew: recordOperation("renew", { ...HOLDER, lease_ms: "bigint", retention_ms: "bigint" }),
-  complete: recordOperation("complete", { ...HOLDER, kind: "text", retention_ms: "bigint", channel: "text" }, BYTES),
+  complete: recordOperation(
+    "complete",
+    { ...HOLDER, kind: "text", retention_ms: "bigint", channel: "text" },
+    { bytes: true },
+  ),
   release: recordOperation("release", {
     ...HOLDER,
     mode: "text",
@@ -34,7 +40,11 @@ const OPERATIONS = {
     retention_ms: "bigint",
     channel: "text",
   }),
-  recordStep: recordOperation("record_step", { ...HOLDER, position: "bigint", name: "text", kind: "text" }, BYTES),
+  recordStep: recordOperation(
+    "record_step",
+    { ...HOLDER, position: "bigint", name: "text", kind: "text" },
+    { bytes: true },
+  ),
   get: recordOperation("get", { id: "text" }),
 } as const;
 

@@ -2,7 +2,8 @@ import type { LeaseStore, LeaseView } from "../../src/store.ts";
 import { readable } from "./postgres-answers.ts";
 import type { PostgresConnection } from "./postgres-connection.ts";
 import { isSoundLease, leaseViewOf } from "./postgres-leases-schema.ts";
-import { type RecordAnswer, RecordQueue, recordOperation } from "./postgres-queue.ts";
+import { type RecordAnswer, recordOperation } from "./postgres-operations.ts";
+import { RecordQueue } from "./postgres-queue.ts";
 import { assertStorable } from "./postgres-texts.ts";
 
 interface LeaseAnswer extends RecordAnswer, LeaseView {}

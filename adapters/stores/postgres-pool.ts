@@ -152,7 +152,7 @@ function poolDriver({ clock, listenUrl, open, close }: PoolAccess): PostgresDriv
         script: async (text: string) => void (await client.query({ text })),
       };
       return holding(client, clock, deadline, async () => {
-        await session.script("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
+        await session.script("BEGIN ISOLATION LEVEL READ COMMITTED");
         try {
           const result = await work(session);
           await session.script("COMMIT");

@@ -3,6 +3,16 @@ import type { StoreCall } from "../../src/store.ts";
 import type { PostgresConnection } from "./postgres-connection.ts";
 import type { PostgresRow, PostgresStatement } from "./postgres-driver.ts";
 import { closedError, isRolledBackByOthers, leavesConnectionUsable, unavailable } from "./postgres-errors.ts";
+import {
+  answersOf,
+  type RecordAnswer,
+  type RecordCall,
+  type RecordOperation,
+  type RecordStatements,
+  statementsOf,
+  valuesOfMany,
+  valuesOfOne,
+} from "./postgres-operations.ts";
 import type { PostgresLedger } from "./postgres-schema.ts";
 import { assertStorable } from "./postgres-texts.ts";
 
@@ -16,32 +26,6 @@ const STATEMENTS_AT_ONCE = 2;
 const LONGEST_HOLDING_BACK_MS = 250;
 /** Including those that are stuck. */
 const MOST_STATEMENTS = 8;
-
-/** A function of the ledger that decides about one record. */
-export interface RecordOperation {
-  /** Of the function. */
-  readonly name: string;
-  /** The function's arguments: the fields that each call gives, with their types, or expressions. */
-  readonly fields: Readonly<Record<string, "text" | "bigint" | "boolean">>;
-  /** How the function is called with the row `q` of fields; {@link BYTES} are the call's bytes. */
-  readonly arguments: readonly string[];
-}
-
-/** The bytes of a call: all of a statement's come as one parameter, in the binary format. */
-export const BYTES = "substring($2::bytea FROM q.byte_from FOR q.byte_count)";
-
-/** One call's part of a statement. */
-export interface RecordCall {
-  /** The record's id or name: calls are sorted by it, so that two statements can't wait for each other in a circle. */
-  readonly record: string;
-  readonly fields: Readonly<Record<string, string | number | boolean | null>>;
-  readonly bytes?: Uint8Array;
-}
-
-/** What a function answers, beside what is its own. */
-export interface RecordAnswer {
-  readonly status: string;
-}
 
 interface Entry {
   readonly call: RecordCall;
@@ -78,7 +62,7 @@ export class RecordQueue<Answer extends RecordAnswer> {
   readonly #flights = new Map<Flight, Promise<void>>();
   #scheduled = false;
   #stuckTimer: Timer | undefined;
-  #text: { readonly of: PostgresLedger; readonly text: string } | undefined;
+  #statements: (RecordStatements & { readonly of: PostgresLedger }) | undefined;
 
   constructor(connection: PostgresConnection, operation: RecordOperation) {
     this.#connection = connection;
@@ -198,33 +182,22 @@ export class RecordQueue<Answer extends RecordAnswer> {
   }
 
   #statement(ledger: PostgresLedger, entries: readonly Entry[]): PostgresStatement {
-    const rows: object[] = [];
-    const parts: Uint8Array[] = [];
-    let from = 1;
-    let deadline = 0;
-    for (const [n, entry] of entries.entries()) {
-      const { fields, bytes } = entry.call;
-      rows.push(bytes === undefined ? { n, ...fields } : { n, ...fields, byte_from: from, byte_count: bytes.length });
-      if (bytes !== undefined) {
-        parts.push(bytes);
-        from += bytes.length;
-      }
-      deadline = Math.max(deadline, entry.deadline);
+    if (this.#statements?.of !== ledger) {
+      this.#statements = { of: ledger, ...statementsOf(this.#operation, ledger) };
     }
-    const json = JSON.stringify(rows);
-    return { text: this.#textFor(ledger), values: parts.length === 0 ? [json] : [json, joined(parts)], deadline };
-  }
-
-  #textFor(ledger: PostgresLedger): string {
-    if (this.#text?.of !== ledger) this.#text = { of: ledger, text: textOf(this.#operation, ledger) };
-    return this.#text.text;
+    const { ofOne, ofMany } = this.#statements;
+    const deadline = Math.max(...entries.map((entry) => entry.deadline));
+    const [first] = entries;
+    if (first !== undefined && entries.length === 1) {
+      return { text: ofOne, values: valuesOfOne(first.call, this.#operation), deadline };
+    }
+    return { text: ofMany, values: valuesOfMany(entries.map(({ call }) => call)), deadline };
   }
 
   #answer(entries: readonly Entry[], rows: readonly PostgresRow[]): void {
-    const answers = new Map(rows.map(({ n, answer }) => [Number(n), answer]));
+    const answers = answersOf(entries.length, rows);
     for (const [n, entry] of entries.entries()) {
-      const text = answers.get(n);
-      const answer = typeof text === "string" ? (JSON.parse(text) as RecordAnswer) : undefined;
+      const answer = answers[n];
       if (answer === undefined) entry.reject(unavailable(new Error("the function gave no answer")));
       else if (answer.status === "busy") this.#repeat(entry, new Error("another transaction is writing the record"));
       else entry.resolve(answer);
@@ -257,28 +230,6 @@ export class RecordQueue<Answer extends RecordAnswer> {
   }
 }
 
-function textOf({ name, fields, arguments: values }: RecordOperation, { names }: PostgresLedger): string {
-  const columns = ["n int", ...Object.entries(fields).map(([field, type]) => `"${field}" ${type}`)];
-  if (values.includes(BYTES)) columns.push("byte_from int", "byte_count int");
-  return `SELECT q.n::text AS n, ${names.of(name)}(${values.join(", ")})::text AS answer
-    FROM json_to_recordset($1::json) AS q(${columns.join(", ")})`;
-}
-
-/** A call of the function with its fields in their order, and what else follows. */
-export function recordOperation(
-  name: string,
-  fields: RecordOperation["fields"],
-  ...more: readonly string[]
-): RecordOperation {
-  return { name, fields, arguments: [...Object.keys(fields).map((field) => `q."${field}"`), ...more] };
-}
-
 function compare(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
-}
-
-/** As a Buffer, which every driver takes for bytes. */
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const [first] = parts;
-  return parts.length === 1 && Buffer.isBuffer(first) ? first : Buffer.concat(parts);
 }

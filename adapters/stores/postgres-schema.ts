@@ -1,5 +1,5 @@
 import type { PostgresDriver, PostgresRow, PostgresSession, PostgresStatement } from "./postgres-driver.ts";
-import { isUndefinedObject, misconfigured, sqlState } from "./postgres-errors.ts";
+import { isReadOnly, isUndefinedObject, misconfigured } from "./postgres-errors.ts";
 import { executionsSchema } from "./postgres-executions-schema.ts";
 import { leasesSchema } from "./postgres-leases-schema.ts";
 import { namesOf, type PostgresNames } from "./postgres-names.ts";
@@ -7,6 +7,9 @@ import { resourcesSchema } from "./postgres-resources-schema.ts";
 
 /** The schema that this version reads and writes. */
 const VERSION = 1;
+
+/** What {@link assertWritable} wants to know. */
+const WRITABLE = "pg_is_in_recovery()::text AS standby, current_setting('transaction_read_only') AS read_only";
 
 /** A ledger that is there and of this version. */
 export interface PostgresLedger {
@@ -32,7 +35,7 @@ export async function findLedger(
   const schemaTable = `"${prefix}schema"`;
   try {
     const row = await ask(`
-      SELECT pg_is_in_recovery()::text AS standby, current_setting('transaction_read_only') AS read_only,
+      SELECT ${WRITABLE},
         (SELECT n.nspname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
           WHERE c.oid = to_regclass('${schemaTable}')) AS schema,
         max(version)::text AS version, min(ledger)::text AS ledger
@@ -42,9 +45,7 @@ export async function findLedger(
   } catch (error) {
     if (!isUndefinedObject(error)) throw error;
   }
-  assertWritable(
-    await ask("SELECT pg_is_in_recovery()::text AS standby, current_setting('transaction_read_only') AS read_only"),
-  );
+  assertWritable(await ask(`SELECT ${WRITABLE}`));
   return undefined;
 }
 
@@ -57,14 +58,15 @@ export async function migrateSchema(driver: PostgresDriver, prefix: string, dead
   try {
     await driver.transaction(deadline, (session) => migrateWithin(session, prefix));
   } catch (error) {
-    if (sqlState(error) === "25006") throw notWritable({ cause: error });
+    if (isReadOnly(error)) throw notWritable({ cause: error });
     if (isUndefinedObject(error)) throw noSchema({ cause: error });
     throw error;
   }
 }
 
 async function migrateWithin(session: PostgresSession, prefix: string): Promise<void> {
-  const [row] = await session.query("SELECT current_schema()::text AS schema");
+  const [row] = await session.query(`SELECT current_schema()::text AS schema, ${WRITABLE}`);
+  assertWritable(row);
   const schema = row?.["schema"];
   if (schema === null || schema === undefined) throw noSchema();
   const names = namesOf(schema, prefix);

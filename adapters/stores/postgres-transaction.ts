@@ -5,7 +5,7 @@ import { committedOf, type ExecutionAnswer } from "./postgres-answers.ts";
 import type { PostgresConnection } from "./postgres-connection.ts";
 import { hasMethods, isPGlite, isPostgresPool } from "./postgres-driver.ts";
 import { isUndefinedObject, sqlState } from "./postgres-errors.ts";
-import { CORRUPT_RECORD, OTHER_LEDGER, STALE_ATTEMPT } from "./postgres-executions-schema.ts";
+import { CORRUPT_RECORD, OTHER_LEDGER, STALE_ATTEMPT } from "./postgres-executions-settling.ts";
 
 /** What of a client of `pg` or a transaction of PGlite is used. */
 interface TransactionClient {

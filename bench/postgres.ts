@@ -1,0 +1,56 @@
+import { type LedgerStore, withIdempotency } from "evenkeel";
+import { postgresStore } from "evenkeel/postgres";
+import pg from "pg";
+import { startPostgres } from "../test/support/postgres-server.ts";
+import { openRunFolder } from "../test/support/run-folder.ts";
+import { printLines, type Subject } from "./lines.ts";
+
+/** Of the one pool that both sides use. */
+const CONNECTIONS = 10;
+
+const input = { account: "alice", amount: 1_000 };
+const receipt = { id: "ch_1", amount: 1_000, currency: "EUR", lines: ["one", "two"] };
+const folder = openRunFolder();
+let calls = 0;
+
+function evenkeelOn(store: LedgerStore): Subject {
+  const charge = withIdempotency(() => receipt, { store, operation: "charge" });
+  return {
+    engine: "PostgreSQL",
+    what: "evenkeel",
+    firstCall: () => charge(input, { key: `key-${++calls}` }),
+    replay: () => charge(input, { key: "known" }),
+  };
+}
+
+/** What somebody would write who needs no lease, no fingerprint and no second process: one row, two autocommits. */
+async function raw(pool: pg.Pool): Promise<Subject> {
+  await pool.query("CREATE TABLE raw (id text PRIMARY KEY, outcome bytea)");
+  const record = async (key: string): Promise<unknown> => {
+    await pool.query("INSERT INTO raw (id) VALUES ($1) ON CONFLICT DO NOTHING", [key]);
+    return pool.query("UPDATE raw SET outcome = $1 WHERE id = $2", [Buffer.from(JSON.stringify(receipt)), key]);
+  };
+  await record("known");
+  return {
+    engine: "PostgreSQL",
+    what: "raw pg",
+    firstCall: () => record(`key-${++calls}`),
+    async replay() {
+      const { rows } = await pool.query("SELECT outcome FROM raw WHERE id = $1", ["known"]);
+      return JSON.parse(rows[0].outcome.toString());
+    },
+  };
+}
+
+// As durable as PostgreSQL is by default: each commit waits for the disk.
+const server = await startPostgres();
+try {
+  const pool = new pg.Pool({ connectionString: await server.createDatabase(), max: CONNECTIONS });
+  const store = postgresStore(pool);
+  await printLines([await raw(pool), evenkeelOn(store)]);
+  await store.close();
+  await pool.end();
+} finally {
+  await server.stop();
+  await folder.close();
+}
