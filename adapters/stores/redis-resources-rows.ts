@@ -2,6 +2,7 @@ import { recordCorrupt } from "../../src/execution-record.ts";
 import { type ResourceRecord, resourceRowOf } from "../../src/resource-record.ts";
 import type { ResourceRow, ResourceState, ResourceWrite } from "../../src/store.ts";
 import { text } from "./redis-rows.ts";
+import { originalText, storedText } from "./stored-texts.ts";
 
 /** What a script answered, as the drivers give it. */
 export type Reply = readonly unknown[];
@@ -27,11 +28,15 @@ export function rowFrom(group: string, packed: unknown, spec: string | undefined
   const [incarnation, generation, attempt, fencingToken, createdAt, stateChangedAt, ...others] = numbers;
   const [provisionedAt, lastHeartbeatAt, leaseExpiresAt, version, sequence, ...lengths] = others;
   const [idLength, nonceLength, , externalIdLength, reasonLength] = lengths;
+  const takeText = (length: number | undefined): string | undefined => {
+    const stored = take(length);
+    return stored === undefined ? undefined : originalText(stored);
+  };
   const texts = {
     id: take(idLength),
     nonce: take(nonceLength),
-    externalId: take(externalIdLength),
-    reason: take(reasonLength),
+    externalId: takeText(externalIdLength),
+    reason: takeText(reasonLength),
   };
   // The scripts have checked it: what has to be there is there.
   const record = { group, state: state as ResourceState, incarnation, generation, attempt, fencingToken } as object;
@@ -64,12 +69,12 @@ export function writeArguments(write: ResourceWrite): string[] {
     lease?.token ?? "none",
     [spec, externalId, reason].map((each) => (each === undefined ? "0" : "1")).join(""),
   ];
-  return [words.join(" "), id, nonce, spec ?? "", externalId ?? "", reason ?? ""];
+  return [words.join(" "), id, nonce, ...[spec, externalId, reason].map((each = "") => storedText(each))];
 }
 
-/** A text of an answer, or nothing. */
+/** A text of the caller's in an answer, or nothing. */
 export function optionalText(value: unknown): string | undefined {
-  return value === null || value === undefined ? undefined : text(value);
+  return value === null || value === undefined ? undefined : originalText(text(value));
 }
 
 function bytesOf(value: unknown): Buffer {

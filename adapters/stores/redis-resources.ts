@@ -18,6 +18,7 @@ import { optionalText, type Reply, rowFrom, rowsFrom, writeArguments } from "./r
 import { type ScriptRunner, stepsOf } from "./redis-resources-steps.ts";
 import { HEARTBEAT, PURGE, SET_DESIRED } from "./redis-resources-writes.ts";
 import { text, whole } from "./redis-rows.ts";
+import { storedText } from "./stored-texts.ts";
 
 export interface RedisResourcesOptions {
   readonly connection: ScriptRunner;
@@ -56,7 +57,7 @@ export function redisResources({ connection, clock, prefix }: RedisResourcesOpti
     async setDesired({ group, epoch, desired }, call): Promise<SetDesiredResult> {
       const own = steps(call);
       await names.register(group, own);
-      const reply = await own.run(SET_DESIRED, keysOf(group), [group, String(epoch), newMark(), desired]);
+      const reply = await own.run(SET_DESIRED, keysOf(group), [group, String(epoch), newMark(), storedText(desired)]);
       if (isFenced(reply)) return { status: "fenced", epoch: whole(reply[1]) };
       if (text(reply[1]) === "new") await names.made(group, own);
       return { status: "set", generation: whole(reply[2]) };
@@ -65,7 +66,7 @@ export function redisResources({ connection, clock, prefix }: RedisResourcesOpti
     async apply({ group, epoch, writes, status }, call): Promise<ApplyResult> {
       // Taken before anything is waited for: the caller may do with its objects what it likes.
       const specs = writes.map(({ spec }) => spec);
-      const statusArguments = status === undefined ? ["0", ""] : ["1", status];
+      const statusArguments = status === undefined ? ["0", ""] : ["1", storedText(status)];
       const args = [group, String(epoch), newMark(), ...statusArguments, ...writes.flatMap(writeArguments)];
       const own = steps(call);
       await names.register(group, own);

@@ -4,6 +4,7 @@ import type { GroupRecord, ResourceRecord } from "../../src/resource-record.ts";
 import type { ResourceState } from "../../src/store.ts";
 import type { SqliteValue } from "./sqlite-handle.ts";
 import { optional, positive, text, whole } from "./sqlite-rows.ts";
+import { originalText, storedText } from "./stored-texts.ts";
 
 /** The layout of the rows of groups and of resources. A row of another one is `RECORD_CORRUPT`. */
 export const RESOURCE_FORMAT = 1;
@@ -22,16 +23,16 @@ export const GROUP_COLUMNS = [
 ] as const;
 
 export function groupRowOf(record: GroupRecord): SqliteValue[] {
-  const { group, mark, epoch, generation, desired = null, status = null, sequence, floor } = record;
-  return [group, RESOURCE_FORMAT, mark, epoch, generation, desired, status, sequence, floor];
+  const { group, mark, epoch, generation, desired, status, sequence, floor } = record;
+  return [group, RESOURCE_FORMAT, mark, epoch, generation, stored(desired), stored(status), sequence, floor];
 }
 
 /** @throws EvenkeelError `RECORD_CORRUPT` for a row that this version did not write. */
 export function groupOf(row: unknown): GroupRecord {
   const columns = row as Record<string, unknown>;
   if (columns["format"] !== RESOURCE_FORMAT) throw recordCorrupt("it has an unknown format");
-  const desired = optional(text, columns, "desired");
-  const status = optional(text, columns, "status");
+  const desired = optional(original, columns, "desired");
+  const status = optional(original, columns, "status");
   return {
     group: text(columns, "name"),
     mark: text(columns, "mark"),
@@ -87,9 +88,9 @@ export function resourceColumnsOf(record: ResourceRecord): SqliteValue[] {
     record.version,
     record.nonce,
     record.sequence,
-    record.externalId ?? null,
-    record.reason ?? null,
-    record.spec ?? null,
+    stored(record.externalId),
+    stored(record.reason),
+    stored(record.spec),
   ];
 }
 
@@ -107,9 +108,9 @@ export function resourceOf(row: unknown): ResourceRecord {
   const { format, state } = columns;
   if (format !== RESOURCE_FORMAT) throw recordCorrupt("it has an unknown format");
   if (!STATES.includes(state)) throw recordCorrupt("its state is unknown");
-  const spec = optional(text, columns, "spec");
-  const externalId = optional(text, columns, "external_id");
-  const reason = optional(text, columns, "reason");
+  const spec = optional(original, columns, "spec");
+  const externalId = optional(original, columns, "external_id");
+  const reason = optional(original, columns, "reason");
   const provisionedAt = optional(whole, columns, "provisioned_at");
   const lastHeartbeatAt = optional(whole, columns, "last_heartbeat_at");
   const leaseExpiresAt = optional(whole, columns, "lease_expires_at");
@@ -133,4 +134,13 @@ export function resourceOf(row: unknown): ResourceRecord {
     nonce: text(columns, "nonce"),
     sequence: positive(columns, "sequence"),
   };
+}
+
+/** SQLite keeps texts as UTF-8, in which halves of surrogate pairs have no form. */
+function stored(given: string | undefined): string | null {
+  return given === undefined ? null : storedText(given);
+}
+
+function original(columns: Record<string, unknown>, name: string): string {
+  return originalText(text(columns, name));
 }
