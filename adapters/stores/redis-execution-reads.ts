@@ -1,5 +1,5 @@
-import { LOAD_LUA, TIME_LUA } from "./redis-execution-record.ts";
-import { type RedisScript, redisScript } from "./redis-script.ts";
+import { LOAD_LUA } from "./redis-execution-record.ts";
+import { type RedisScript, redisScript, TIME_LUA } from "./redis-script.ts";
 
 /** Forgets what has expired in a bucket: `index` is its index. What can't be read stays. */
 export const PRUNE_LUA = `

@@ -16,14 +16,6 @@
  * In Lua, numbers stay texts wherever they can: it would write 2^53 as 9.007e+15. What is computed is written by `str`. No text
  * of a user goes through `string.format`, which ends at a NUL.
  */
-export const TIME_LUA = `
-local time = redis.call('TIME')
-local us = time[1] * 1000000 + time[2]
-local now = math.floor(us / 1000)
-local function str(n) return string.format('%.0f', n) end
-`;
-
-/** Reads a record: `load(key)` answers it, or nothing, or nothing and what is wrong with it. */
 export const LOAD_LUA = `
 local MOST = 9007199254740991
 local HEAD = '^([rc]) (%d+) (%d+) (%d+) (%d+) (%l*[01]?) ([%d-]+) ([01]) (%d+) (%d+) ()(%d+) (%d+) (%d+) (%d+) ([%d-]+) ([%d-]+)\\n()'

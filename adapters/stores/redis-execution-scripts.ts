@@ -1,6 +1,6 @@
 import { EXECUTION_READS, PRUNE_LUA } from "./redis-execution-reads.ts";
-import { CHANGE_LUA, LOAD_LUA, TIME_LUA } from "./redis-execution-record.ts";
-import { type RedisScript, redisScript } from "./redis-script.ts";
+import { CHANGE_LUA, LOAD_LUA } from "./redis-execution-record.ts";
+import { type RedisScript, redisScript, TIME_LUA } from "./redis-script.ts";
 
 const STEPS_LUA = `
 local function withSteps(r, answer)

@@ -1,4 +1,4 @@
-import { type RedisScript, redisScript } from "./redis-script.ts";
+import { type RedisScript, redisScript, TIME_LUA } from "./redis-script.ts";
 
 /**
  * All leases are in one hash: name -> format, epoch, renewals, duration, expires at, nonce and holder, with spaces between
@@ -7,11 +7,8 @@ import { type RedisScript, redisScript } from "./redis-script.ts";
  * KEYS of all scripts: leases, index, epoch.
  */
 const PRELUDE = `
+${TIME_LUA}
 local MOST = 9007199254740991
-local time = redis.call('TIME')
-local us = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local now = math.floor(us / 1000)
-local function str(n) return string.format('%.0f', n) end
 local function whole(text, least)
   if not text or #text > 16 or not string.find(text, '^%d+$') then return nil end
   local n = tonumber(text)
