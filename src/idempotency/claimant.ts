@@ -33,6 +33,8 @@ export class Claimant<O> {
       budgetMs: storeTimeoutMs,
       signal,
       send: (bounds) => store.executions.claim(request, bounds),
+      // A store that gives its answer up when nobody waits any more would keep from us that it has granted the claim.
+      strayMs: storeTimeoutMs,
       onStrayAnswer: (answer) => {
         if (answer.status === "acquired") this.#onStray(answer);
       },

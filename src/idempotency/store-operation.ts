@@ -22,6 +22,8 @@ export interface StoreOperation<T> {
   readonly onUnknown?: () => void;
   /** Gets what a try answers after the operation was settled without it. */
   readonly onStrayAnswer?: (answer: T) => void;
+  /** How much longer than the budget a try is waited for, for `onStrayAnswer`. Defaults to 0. */
+  readonly strayMs?: number;
 }
 
 /**
@@ -31,7 +33,7 @@ export interface StoreOperation<T> {
  * @throws EvenkeelError `STORE_UNAVAILABLE` within the budget; any other `EvenkeelError` of the store as it is, at once.
  */
 export function storeOperation<T>(operation: StoreOperation<T>): Promise<T> {
-  const { clock, random, budgetMs, send, signal, onUnknown, onStrayAnswer } = operation;
+  const { clock, random, budgetMs, send, signal, onUnknown, onStrayAnswer, strayMs = 0 } = operation;
   return new Promise<T>((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
     const deadline = clock.monotonic() + budgetMs;
@@ -88,7 +90,7 @@ export function storeOperation<T>(operation: StoreOperation<T>): Promise<T> {
       if (tries === 2) onUnknown?.();
       let answer: Promise<T>;
       try {
-        answer = send({ timeoutMs: Math.max(1, deadline - clock.monotonic()) });
+        answer = send({ timeoutMs: Math.max(1, deadline - clock.monotonic()) + strayMs });
       } catch (error) {
         answer = Promise.reject(error);
       }
