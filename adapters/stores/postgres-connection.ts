@@ -3,17 +3,22 @@ import type { Random } from "../../src/random.ts";
 import type { StoreCall } from "../../src/store.ts";
 import type { PostgresDriver, PostgresRow, PostgresStatement } from "./postgres-driver.ts";
 import {
+  asSetUpError,
   asStoreError,
   closedError,
   isReadOnly,
   isRolledBackByOthers,
   isUndefinedObject,
+  misconfigured,
   unavailable,
 } from "./postgres-errors.ts";
+import type { LedgerPlace } from "./postgres-names.ts";
 import { findLedger, migrateSchema, noLedger, type PostgresLedger } from "./postgres-schema.ts";
 
 /** Set-up that takes longer than this fails; the next call begins anew. */
 const LONGEST_SET_UP_MS = 15_000;
+/** Who finds a look for the ledger that has taken so long begins another, on another connection. */
+const LONGEST_LOOK_MS = 250;
 const SHORTEST_RETRY_MS = 5;
 const LONGEST_RETRY_MS = 25;
 
@@ -21,7 +26,7 @@ export interface PostgresConnectionOptions {
   readonly driver: PostgresDriver;
   readonly clock: Clock;
   readonly random: Random;
-  readonly prefix: string;
+  readonly place: LedgerPlace;
   /** Whether the first use makes the schema. */
   readonly migrate: boolean;
 }
@@ -45,9 +50,8 @@ export class PostgresConnection {
   readonly #options: PostgresConnectionOptions;
   readonly #users = new Set<PostgresUser>();
   #ledger: PostgresLedger | undefined;
-  #settingUp: Promise<PostgresLedger> | undefined;
+  #settingUp: SetUp | undefined;
   #closing: Promise<void> | undefined;
-  readonly #underWay = new Set<Promise<unknown>>();
 
   constructor(options: PostgresConnectionOptions) {
     this.driver = options.driver;
@@ -77,20 +81,24 @@ export class PostgresConnection {
   /** Finds the ledger, and makes it where that is wanted. A failure is tried again by the next call. */
   ready(): Promise<PostgresLedger> {
     if (this.#ledger !== undefined) return Promise.resolve(this.#ledger);
-    this.#settingUp ??= this.#track(this.#setUp()).finally(() => {
-      this.#settingUp = undefined;
-    });
-    return this.#settingUp;
+    const now = this.clock.monotonic();
+    if (this.#settingUp === undefined || (this.#settingUp.looks && now - this.#settingUp.since > LONGEST_LOOK_MS)) {
+      const setUp: SetUp = { since: now, looks: true, done: Promise.resolve() };
+      this.#settingUp = setUp;
+      setUp.done = this.#setUp(setUp).finally(() => {
+        if (this.#settingUp === setUp) this.#settingUp = undefined;
+      });
+    }
+    return this.#settingUp.done as Promise<PostgresLedger>;
   }
 
   /** Creates or upgrades the schema. */
   async migrate(): Promise<void> {
     this.assertOpen();
-    const { driver, prefix } = this.#options;
     try {
-      await this.#track(migrateSchema(driver, prefix, this.clock.monotonic() + LONGEST_SET_UP_MS));
+      await this.#makeLedger(this.clock.monotonic() + LONGEST_SET_UP_MS);
     } catch (error) {
-      throw asStoreError(error);
+      throw asSetUpError(error);
     }
   }
 
@@ -102,7 +110,7 @@ export class PostgresConnection {
     for (;;) {
       this.assertOpen();
       try {
-        return await this.within(deadline, this.#track(this.#run(ledger, statement, deadline)));
+        return await this.within(deadline, this.#run(ledger, statement, deadline));
       } catch (error) {
         const retryMs = this.retryMs();
         if (!isRolledBackByOthers(error) || this.clock.monotonic() + retryMs >= deadline) throw this.explain(error);
@@ -119,8 +127,13 @@ export class PostgresConnection {
   /** What a failed statement means to its caller. */
   explain(error: unknown): Error {
     // Somebody has dropped the ledger, or the primary is another server now: the next call looks what is there, and says so.
-    if (isUndefinedObject(error) || isReadOnly(error)) this.#ledger = undefined;
+    if (isUndefinedObject(error) || isReadOnly(error)) this.forgetLedger();
     return asStoreError(error);
+  }
+
+  /** What was found may be gone, or another's: the next call looks again. */
+  forgetLedger(): void {
+    this.#ledger = undefined;
   }
 
   /** Waits for `answer`, but no longer than until `deadline`. */
@@ -139,9 +152,7 @@ export class PostgresConnection {
   }
 
   async #close(): Promise<void> {
-    await Promise.all([...this.#users].map((user) => user.close()));
-    await Promise.allSettled(this.#underWay);
-    await this.driver.close();
+    await Promise.all([...[...this.#users].map((user) => user.close()), this.driver.close()]);
   }
 
   async #run(ledger: PostgresLedger, statement: LedgerStatement, deadline: number): Promise<PostgresRow[]> {
@@ -150,33 +161,47 @@ export class PostgresConnection {
       if (this.closed || this.clock.monotonic() >= deadline) return undefined;
       begun = true;
       return { ...statement(ledger), deadline };
-    });
+    }, deadline);
     if (!begun) throw this.closed ? closedError() : unavailable(new Error("no connection was free in time"));
     return rows;
   }
 
-  async #setUp(): Promise<PostgresLedger> {
-    const { driver, prefix, migrate } = this.#options;
+  async #setUp(setUp: SetUp): Promise<PostgresLedger> {
+    const { driver, place, migrate } = this.#options;
     const deadline = this.clock.monotonic() + LONGEST_SET_UP_MS;
     try {
-      let found = await findLedger(driver, prefix, deadline);
+      let found = await findLedger(driver, place, deadline);
+      setUp.looks = false;
       if (found === undefined) {
         if (!migrate) throw noLedger();
-        await migrateSchema(driver, prefix, deadline);
-        found = await findLedger(driver, prefix, deadline);
+        await this.#makeLedger(deadline);
+        found = await findLedger(driver, place, deadline);
       }
       if (found === undefined) throw noLedger();
       this.#ledger = found;
       return found;
     } catch (error) {
-      throw asStoreError(error);
+      // Another one that was begun beside may have come further.
+      if (this.#ledger !== undefined) return this.#ledger;
+      throw asSetUpError(error);
     }
   }
 
-  #track<T>(work: Promise<T>): Promise<T> {
-    this.#underWay.add(work);
-    const done = (): void => void this.#underWay.delete(work);
-    work.then(done, done);
-    return work;
+  async #makeLedger(deadline: number): Promise<void> {
+    const { driver, place } = this.#options;
+    const text = "SELECT current_setting('server_encoding')::text AS encoding";
+    const [row] = await driver.run(() => ({ text, values: [], deadline }), deadline);
+    const encoding = row?.["encoding"] ?? "UTF8";
+    if (encoding !== "UTF8")
+      throw misconfigured("the database's encoding must be UTF8: create it with ENCODING 'UTF8'.");
+    await migrateSchema(driver, place, deadline);
   }
+}
+
+/** A search for the ledger under way. */
+interface SetUp {
+  readonly since: number;
+  /** Whether it is still looking: what it does then may take longer. */
+  looks: boolean;
+  done: Promise<unknown>;
 }

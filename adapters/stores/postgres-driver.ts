@@ -21,8 +21,9 @@ export interface PostgresDriver {
   /**
    * Runs one statement as a transaction of its own. `compose` is asked once a connection is there, so that what arrived
    * meanwhile goes along; when it answers `undefined` the connection goes back unused.
+   * @param deadline - until when a connection is waited for; the statement has its own.
    */
-  run(compose: () => PostgresStatement | undefined): Promise<PostgresRow[]>;
+  run(compose: () => PostgresStatement | undefined, deadline: number): Promise<PostgresRow[]>;
   /** Does `work` in one READ COMMITTED transaction. A failure rolls it back. */
   transaction<T>(deadline: number, work: (session: PostgresSession) => Promise<T>): Promise<T>;
   /**
@@ -30,7 +31,7 @@ export interface PostgresDriver {
    * `onLost` says that it has ended by itself.
    */
   listen(channel: string, onNotification: (payload: string) => void, onLost: () => void): Promise<() => void>;
-  /** Gives back what the driver opened. Called once nothing is under way any more. */
+  /** Refuses who waits for a connection, waits for what has begun, and gives back what the driver opened. */
   close(): Promise<void>;
 }
 
@@ -43,6 +44,8 @@ export const RAW_TYPES = {
 export interface PostgresPool {
   connect(): Promise<PostgresPoolClient>;
   readonly totalCount: number;
+  /** Whether its user has ended it. */
+  readonly ending?: boolean;
   readonly options?: object;
   /** The class of its clients, where the pool tells it. */
   readonly Client?: new (
@@ -50,7 +53,6 @@ export interface PostgresPool {
   ) => unknown;
   on(event: "error", listener: (error: Error) => void): unknown;
   removeListener(event: "error", listener: (error: Error) => void): unknown;
-  listenerCount(event: "error"): number;
 }
 
 export interface PostgresPoolClient {

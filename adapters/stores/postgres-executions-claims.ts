@@ -96,7 +96,8 @@ export function claimFunction(names: PostgresNames): string {
         ${forgetSteps(names)}
       END IF;
       UPDATE ${names.of("executions")} e SET operation = p_operation, scope = p_scope, key = COALESCE(r.key, p_key),
-        fingerprint = COALESCE(r.fingerprint, p_fingerprint), attempt = r.attempt + 1, token = nextval(${names.literal("tokens")}),
+        fingerprint = COALESCE(r.fingerprint, p_fingerprint), attempt = r.attempt + 1,
+        token = ${names.of("next_token")}(r.token),
         nonce = p_nonce, created_at = r.created_at, retention_ms = p_retention_ms,
         expires_at = ${after("v_lease_expires_at", "p_retention_ms")}, status = 'running',
         lease_expires_at = v_lease_expires_at, retry_granted = false, abandoned_at = v_abandoned_at,

@@ -1,3 +1,4 @@
+import { BRIEFLY } from "./postgres-lock-waits.ts";
 import type { PostgresNames } from "./postgres-names.ts";
 
 /** Tells this layout of a row from those of versions to come. */
@@ -26,22 +27,25 @@ export interface EngineFunction {
   readonly name: string;
   readonly parameters: string;
   readonly variables?: string;
+  /** In whose transaction it runs: settings of the user's stay as they are. Defaults to `"own"`. */
+  readonly transaction?: "own" | "user";
   readonly body: string;
 }
 
 /** Parameters are p_…, variables v_…, and `r` is the record, so that none of them is taken for a column. */
 export function engineFunction(
   names: PostgresNames,
-  { name, parameters, variables = "", body }: EngineFunction,
+  { name, parameters, variables = "", transaction = "own", body }: EngineFunction,
 ): string {
   return `
     CREATE FUNCTION ${names.of(name)}(${parameters}) RETURNS json LANGUAGE plpgsql VOLATILE AS $evenkeel$
     DECLARE
-      r ${names.of("executions")}%ROWTYPE;
+      r record;
       v_now bigint;
       v_locked boolean := false;
       ${variables}
     BEGIN
+      ${transaction === "own" ? BRIEFLY : ""}
       ${body}
     END $evenkeel$;`;
 }

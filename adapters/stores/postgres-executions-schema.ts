@@ -1,8 +1,9 @@
 import { claimFunction } from "./postgres-executions-claims.ts";
 import { isSound } from "./postgres-executions-functions.ts";
 import { recordStepFunction, renewFunction } from "./postgres-executions-holding.ts";
-import { getFunction, stepsFunction } from "./postgres-executions-reads.ts";
+import { getFunction, listFunction, outcomeBytesFunction, stepsFunction } from "./postgres-executions-reads.ts";
 import { completeFunction, completeWithinFunction, releaseFunction } from "./postgres-executions-settling.ts";
+import { BRIEFLY } from "./postgres-lock-waits.ts";
 import type { PostgresNames } from "./postgres-names.ts";
 
 /**
@@ -13,10 +14,13 @@ import type { PostgresNames } from "./postgres-names.ts";
  *   look. To write it locks the row and decides again: nothing rests on what was read before.
  * - **Nobody waits for a transaction of the user's.** The lock is taken with SKIP LOCKED: a record that somebody else is
  *   writing is `busy`, and the store asks again. `complete_within` alone may wait, since it belongs to the user.
+ * - **Nobody waits for long.** What is waited for are locks on a whole table, and somebody's insertion of the same record. After a
+ *   moment the statement fails with 55P03, and the store asks again, for fewer records at once.
  * - **Tokens.** `nextval` is taken by whoever has the row, never before: among all transactions only one at a time holds
  *   the row, or its place in the primary key, so that along a record's grants the numbers rise. Where the record is new the
  *   number comes with the insertion, possibly before it had to wait for the place; if then the sequence has moved on,
- *   somebody may have been granted a higher one in between (and have deleted the record again), so a new one is taken.
+ *   somebody may have been granted a higher one in between (and have deleted the record again), so a new one is taken. A record
+ *   that is there has its own number to exceed, see `next_token`.
  */
 export function executionsSchema(names: PostgresNames): string {
   return [
@@ -30,6 +34,8 @@ export function executionsSchema(names: PostgresNames): string {
     releaseFunction(names),
     recordStepFunction(names),
     getFunction(names),
+    listFunction(names),
+    outcomeBytesFunction(names),
   ].join("\n");
 }
 
@@ -77,6 +83,7 @@ function purgeFunction(names: PostgresNames): string {
       v_now bigint := ${names.of("now")}();
       v_ids text[];
     BEGIN
+      ${BRIEFLY}
       SELECT array_agg(d.id) INTO v_ids FROM (
         SELECT e.id FROM ${names.of("executions")} e WHERE e.expires_at <= v_now AND ${isSound("e")}
         ORDER BY e.expires_at LIMIT p_limit FOR UPDATE SKIP LOCKED

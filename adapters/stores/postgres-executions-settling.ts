@@ -57,12 +57,23 @@ export function completeWithinFunction(names: PostgresNames): string {
   return engineFunction(names, {
     name: "complete_within",
     parameters: `${COMPLETION}, p_ledger text`,
+    transaction: "user",
     body: `
       IF NOT EXISTS (SELECT FROM ${names.of("schema")} s WHERE s.ledger = p_ledger) THEN
         ${raise(OTHER_LEDGER, "the transaction is on another ledger")}
       END IF;
       SELECT * INTO r FROM ${names.of("executions")} e WHERE e.id = p_id FOR UPDATE;
-      IF NOT FOUND THEN ${stale(word("missing"))} END IF;
+      IF NOT FOUND THEN
+        IF current_setting('transaction_isolation') <> 'read committed' THEN
+          -- The snapshot may be older than the claim: then this finds the place taken by what it can't see, which is a 40001.
+          BEGIN
+            INSERT INTO ${names.of("executions")} (id) VALUES (p_id) ON CONFLICT (id) DO NOTHING;
+          EXCEPTION WHEN serialization_failure THEN
+            ${raise("40001", "the record is newer than the snapshot: begin the transaction after the claim")}
+          END;
+        END IF;
+        ${stale(word("missing"))}
+      END IF;
       v_now := ${names.of("now")}();
       IF NOT ${isSound("r")} THEN ${raise(CORRUPT_RECORD, "the record can not be read")} END IF;
       IF r.expires_at <= v_now THEN ${stale(word("missing"))} END IF;

@@ -1,8 +1,6 @@
 import type { ExecutionStore, ListExecutionsRequest, ReleaseRequest, StoreCall } from "../../src/store.ts";
 import { claimResultOf, committedOf, type ExecutionAnswer, readable, viewOfAnswer } from "./postgres-answers.ts";
 import type { LedgerStatement, PostgresConnection } from "./postgres-connection.ts";
-import { isSound } from "./postgres-executions-functions.ts";
-import { viewOf } from "./postgres-executions-reads.ts";
 import type { PostgresNotifications } from "./postgres-notifications.ts";
 import { type RecordAnswer, recordOperation } from "./postgres-operations.ts";
 import { RecordQueue } from "./postgres-queue.ts";
@@ -15,17 +13,21 @@ const PURGED_AT_ONCE = 1_000;
 const HOLDER = { id: "text", token: "bigint", nonce: "text" } as const;
 
 const OPERATIONS = {
-  claim: recordOperation("claim", {
-    id: "text",
-    operation: "text",
-    scope: "text",
-    key: "text",
-    fingerprint: "text",
-    nonce: "text",
-    lease_ms: "bigint",
-    retention_ms: "bigint",
-    takeover: "boolean",
-  }),
+  claim: recordOperation(
+    "claim",
+    {
+      id: "text",
+      operation: "text",
+      scope: "text",
+      key: "text",
+      fingerprint: "text",
+      nonce: "text",
+      lease_ms: "bigint",
+      retention_ms: "bigint",
+      takeover: "boolean",
+    },
+    { answersOutcomes: true },
+  ),
   renew: recordOperation("renew", { ...HOLDER, lease_ms: "bigint", retention_ms: "bigint" }),
   complete: recordOperation(
     "complete",
@@ -45,7 +47,7 @@ const OPERATIONS = {
     { ...HOLDER, position: "bigint", name: "text", kind: "text" },
     { bytes: true },
   ),
-  get: recordOperation("get", { id: "text" }),
+  get: recordOperation("get", { id: "text" }, { answersOutcomes: true }),
 } as const;
 
 export interface PostgresExecutionsOptions {
@@ -163,22 +165,10 @@ function releaseFields(as: ReleaseRequest["as"]) {
   return { mode, attempt, lease_expired_at: leaseExpiredAt ?? null, retention_ms: retentionMs };
 }
 
-/** A statement of its own for each status, so that the index of running records serves those who look for abandoned ones. */
-const HAS_STATUS = {
-  running: "AND e.status = 'running' AND e.lease_expires_at > t.now",
-  abandoned: "AND e.status = 'running' AND e.lease_expires_at <= t.now",
-  completed: "AND e.status = 'completed'",
-} as const;
-
-/** One broken row must not hide all others: `get` says of it that it is corrupt. */
 function listStatement({ operation, status, limit, after = "" }: ListExecutionsRequest): LedgerStatement {
   return ({ names }) => ({
-    text: `SELECT ${viewOf("e", "t.now")}::text AS answer
-      FROM (SELECT ${names.of("now")}() AS now) t, ${names.of("executions")} e
-      WHERE e.id > $1::text AND e.expires_at > t.now AND ${isSound("e")}
-        ${status === undefined ? "" : HAS_STATUS[status]}
-        ${operation === undefined ? "" : "AND e.operation = $3::text"}
-      ORDER BY e.id LIMIT $2::bigint`,
-    values: [after, String(limit), ...(operation === undefined ? [] : [operation])],
+    text: `SELECT a.answer::text AS answer
+      FROM ${names.of("list_executions")}($1::text, $2::text, $3::text, $4::text::bigint) AS a(answer)`,
+    values: [operation ?? null, status ?? null, after, String(limit)],
   });
 }

@@ -1,3 +1,4 @@
+import { BRIEFLY } from "./postgres-lock-waits.ts";
 import type { PostgresNames } from "./postgres-names.ts";
 
 /** The leases of a ledger: their table, and the decisions of `lease-record.ts` as functions, as executions have it. */
@@ -40,7 +41,7 @@ export function leasesSchema(names: PostgresNames): string {
         RETURN ${leaseViewOf("r", "v_now", "held")};
       END IF;
       ${LOCK}
-      UPDATE ${leases} l SET holder = p_holder, nonce = p_nonce, epoch = nextval(${names.literal("tokens")}), renewals = 0,
+      UPDATE ${leases} l SET holder = p_holder, nonce = p_nonce, epoch = ${names.of("next_token")}(r.epoch), renewals = 0,
         duration_ms = p_duration_ms, expires_at = v_now + p_duration_ms WHERE l.name = p_name
         RETURNING l.epoch INTO v_epoch;
       RETURN json_build_object('status', 'acquired', 'epoch', v_epoch, 'remainingMs', p_duration_ms);`,
@@ -76,7 +77,17 @@ export function leasesSchema(names: PostgresNames): string {
       ${CORRUPT}
       IF ${lapsed} THEN ${status("missing")} END IF;
       RETURN ${leaseViewOf("r", "v_now", "held")};`,
-    )}`;
+    )}
+    CREATE FUNCTION ${names.of("list_leases")}(p_prefix text) RETURNS SETOF json LANGUAGE plpgsql VOLATILE AS $evenkeel$
+    DECLARE
+      v_now bigint := ${names.of("now")}();
+    BEGIN
+      ${BRIEFLY}
+      -- Not LIKE: a prefix may hold its wildcards. The comparison lets the primary key serve.
+      RETURN QUERY SELECT ${leaseViewOf("l", "v_now", "held")} FROM ${leases} l
+        WHERE l.name >= p_prefix AND starts_with(l.name, p_prefix) AND l.expires_at > v_now AND ${isSoundLease("l")}
+        ORDER BY l.name;
+    END $evenkeel$;`;
 }
 
 /** Whether a row is one that this version wrote. */
@@ -106,11 +117,12 @@ function leaseFunction(names: PostgresNames, name: string, parameters: string, b
   return `
     CREATE FUNCTION ${names.of(name)}(${parameters}) RETURNS json LANGUAGE plpgsql VOLATILE AS $evenkeel$
     DECLARE
-      r ${leases}%ROWTYPE;
+      r record;
       v_now bigint;
       v_epoch bigint;
       v_locked boolean := false;
     BEGIN
+      ${BRIEFLY}
       FOR v_look IN 1..8 LOOP
       v_now := ${names.of("now")}();
       IF v_locked THEN

@@ -1,7 +1,6 @@
 import type { LeaseStore, LeaseView } from "../../src/store.ts";
 import { readable } from "./postgres-answers.ts";
 import type { PostgresConnection } from "./postgres-connection.ts";
-import { isSoundLease, leaseViewOf } from "./postgres-leases-schema.ts";
 import { type RecordAnswer, recordOperation } from "./postgres-operations.ts";
 import { RecordQueue } from "./postgres-queue.ts";
 import { assertStorable } from "./postgres-texts.ts";
@@ -53,11 +52,7 @@ export function postgresLeases(connection: PostgresConnection): LeaseStore {
     async list(prefix, call) {
       assertStorable(prefix);
       const rows = await connection.query(call, ({ names }) => ({
-        // Not LIKE: a prefix may hold its wildcards. The comparison lets the primary key serve.
-        text: `SELECT ${leaseViewOf("l", "t.now", "held")}::text AS answer
-          FROM (SELECT ${names.of("now")}() AS now) t, ${names.of("leases")} l
-          WHERE l.name >= $1::text AND starts_with(l.name, $1::text) AND l.expires_at > t.now AND ${isSoundLease("l")}
-          ORDER BY l.name`,
+        text: `SELECT a.answer::text AS answer FROM ${names.of("list_leases")}($1::text) AS a(answer)`,
         values: [prefix],
       }));
       return rows.map(({ answer }) => viewOf(JSON.parse(String(answer)) as LeaseAnswer));

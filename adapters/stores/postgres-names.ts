@@ -1,6 +1,13 @@
 import { createHash } from "node:crypto";
 import { misconfigured } from "./postgres-errors.ts";
 
+/** Where a ledger is looked for and made. */
+export interface LedgerPlace {
+  readonly prefix: string;
+  /** Without it, where the `search_path` leads. */
+  readonly schema: string | undefined;
+}
+
 /** The names of one ledger's tables and functions. */
 export interface PostgresNames {
   readonly prefix: string;
@@ -19,7 +26,7 @@ export interface PostgresNames {
  * `search_path` somebody changed, which a pooler may hand over to us, must not find another ledger.
  */
 export function namesOf(schema: string, prefix: string): PostgresNames {
-  const quotedSchema = `"${schema.replaceAll('"', '""')}"`;
+  const quotedSchema = quoted(schema);
   const digest = createHash("sha256").update(`${quotedSchema}.${prefix}`).digest("hex");
   const of = (name: string): string => `${quotedSchema}."${prefix}${name}"`;
   return {
@@ -27,8 +34,18 @@ export function namesOf(schema: string, prefix: string): PostgresNames {
     channel: `evenkeel_${digest.slice(0, 32)}`,
     of,
     bare: (name) => `"${prefix}${name}"`,
-    literal: (name) => `'${of(name).replaceAll("'", "''")}'`,
+    literal: (name) => literalOf(of(name)),
   };
+}
+
+export function quoted(identifier: string): string {
+  return `"${identifier.replaceAll('"', '""')}"`;
+}
+
+/** With standard_conforming_strings off, a backslash would begin an escape. */
+export function literalOf(text: string): string {
+  const plain = text.replaceAll("'", "''");
+  return plain.includes("\\") ? ` E'${plain.replaceAll("\\", "\\\\")}'` : `'${plain}'`;
 }
 
 /** @throws EvenkeelError `STORE_MISCONFIGURED` for a prefix that would need quoting. */

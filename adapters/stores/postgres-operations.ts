@@ -1,6 +1,9 @@
 import type { PostgresRow } from "./postgres-driver.ts";
 import type { PostgresLedger } from "./postgres-schema.ts";
 
+/** How many bytes of outcomes share a statement at most, there and back; a larger outcome goes alone. */
+export const MOST_BYTES = 1_048_576;
+
 /** A function of the ledger that decides about one record. */
 export interface RecordOperation {
   /** Of the function. */
@@ -9,14 +12,16 @@ export interface RecordOperation {
   readonly fields: Readonly<Record<string, "text" | "bigint" | "boolean">>;
   /** Whether the call's bytes follow as the last parameter. */
   readonly bytes: boolean;
+  /** Whether it may answer with the outcomes of the execution `id`. */
+  readonly answersOutcomes: boolean;
 }
 
 export function recordOperation(
   name: string,
   fields: RecordOperation["fields"],
-  { bytes = false }: { readonly bytes?: boolean } = {},
+  { bytes = false, answersOutcomes = false }: { readonly bytes?: boolean; readonly answersOutcomes?: boolean } = {},
 ): RecordOperation {
-  return { name, fields, bytes };
+  return { name, fields, bytes, answersOutcomes };
 }
 
 /** One call's part of a statement. */
@@ -32,6 +37,13 @@ export interface RecordAnswer {
   readonly status: string;
 }
 
+/** In place of an answer that would be too much with the others of its statement: nothing was decided. */
+export interface LargeAnswer extends RecordAnswer {
+  readonly status: "large";
+  /** What the answer would hold. */
+  readonly bytes: number;
+}
+
 /** The statements of an operation on one ledger. They have no names, so that they go through any pooler. */
 export interface RecordStatements {
   readonly ofOne: string;
@@ -40,7 +52,7 @@ export interface RecordStatements {
 }
 
 export function statementsOf(operation: RecordOperation, { names }: PostgresLedger): RecordStatements {
-  const { name, fields, bytes } = operation;
+  const { name, fields, bytes, answersOutcomes } = operation;
   const called = names.of(name);
   const types = Object.entries(fields);
   const columns = ["n int", ...types.map(([field, type]) => `"${field}" ${type}`)];
@@ -52,11 +64,19 @@ export function statementsOf(operation: RecordOperation, { names }: PostgresLedg
     columnsOfMany.push("substring($2::bytea FROM q.byte_from FOR q.byte_count)");
     parameters.push(`$${parameters.length + 1}::bytea`);
   }
+  const answer = `${called}(${columnsOfMany.join(", ")})::text`;
+  const calls = `json_to_recordset($1::json) AS q(${columns.join(", ")})`;
   return {
     // Not as a row of many: a plain call is planned and carried out in half of the time.
     ofOne: `SELECT '0' AS n, ${called}(${parameters.join(", ")})::text AS answer`,
-    ofMany: `SELECT q.n::text AS n, ${called}(${columnsOfMany.join(", ")})::text AS answer
-    FROM json_to_recordset($1::json) AS q(${columns.join(", ")})`,
+    ofMany: answersOutcomes
+      ? `WITH sizes AS MATERIALIZED (SELECT ${names.of("outcome_bytes")}(ARRAY(
+          SELECT c.id FROM json_to_recordset($1::json) AS c(n int, id text) ORDER BY c.n)) AS bytes)
+        SELECT q.n::text AS n, CASE WHEN q.upto <= ${MOST_BYTES} THEN ${answer}
+          ELSE json_build_object('status', 'large', 'bytes', q.bytes)::text END AS answer
+        FROM (SELECT q.*, sum(q.bytes) OVER (ORDER BY q.bytes, q.n) AS upto FROM (
+          SELECT q.*, sizes.bytes[q.n + 1] AS bytes FROM ${calls}, sizes) q ORDER BY q.n) q`
+      : `SELECT q.n::text AS n, ${answer} AS answer FROM ${calls}`,
   };
 }
 

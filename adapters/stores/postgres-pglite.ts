@@ -1,3 +1,5 @@
+import type { Clock } from "../../src/clock.ts";
+import { PostgresDesk } from "./postgres-desk.ts";
 import type {
   PGliteDatabase,
   PGliteTransaction,
@@ -8,31 +10,50 @@ import type {
 
 /** Text's object id in pg_type.dat: the only type in our answers. */
 const TEXT = 25;
-const RAW_TEXTS = { parsers: { [TEXT]: (value: string) => value } };
+/** Leaves texts as they come, whatever parsers the user has set. */
+export const RAW_TEXTS = { parsers: { [TEXT]: (value: string) => value } };
+
+/** A transaction that PGlite has begun. */
+interface Turn {
+  readonly tx: PGliteTransaction;
+  commit(): Promise<void>;
+  rollback(reason: unknown): Promise<void>;
+}
 
 /**
  * The driver for a PGlite database, which is never closed. It has one connection, and what waits for it inside of PGlite
  * can't be called off. A transaction's function begins once the connection is free: a statement is composed there, so that
  * nothing begins for which nobody waits any more.
  */
-export function pgliteDriver(db: PGliteDatabase): PostgresDriver {
-  let last: Promise<unknown> = Promise.resolve();
-  const inTransaction = <T>(work: (tx: PGliteTransaction) => Promise<T>): Promise<T> => {
-    const done = db.transaction(work) as Promise<T>;
-    last = done.catch(() => {});
-    return done;
+export function pgliteDriver(db: PGliteDatabase, { clock }: { readonly clock: Clock }): PostgresDriver {
+  const begun = new Set<Promise<unknown>>();
+  const desk = new PostgresDesk<Turn>({
+    clock,
+    request: () => nextTurn(db),
+    giveBack: ({ commit }) => void commit().catch(() => {}),
+    most: () => 1,
+  });
+  const inTransaction = async <T>(deadline: number, work: (tx: PGliteTransaction) => Promise<T>): Promise<T> => {
+    const turn = await desk.take(deadline);
+    const done = take(turn, work);
+    begun.add(done);
+    try {
+      return await done;
+    } finally {
+      begun.delete(done);
+    }
   };
 
   return {
-    run: (compose) =>
-      inTransaction(async (tx) => {
+    run: (compose, deadline) =>
+      inTransaction(deadline, async (tx) => {
         const statement = compose();
         if (statement === undefined) return [];
         const { rows } = await tx.query(statement.text, [...statement.values], RAW_TEXTS);
         return rows as PostgresRow[];
       }),
 
-    transaction: (_deadline, work) => inTransaction((tx) => work(sessionOf(tx))),
+    transaction: (deadline, work) => inTransaction(deadline, (tx) => work(sessionOf(tx))),
 
     async listen(channel, onNotification) {
       const end = await db.listen(channel, onNotification);
@@ -40,9 +61,44 @@ export function pgliteDriver(db: PGliteDatabase): PostgresDriver {
     },
 
     close: async () => {
-      await last;
+      desk.close();
+      await Promise.allSettled(begun);
     },
   };
+}
+
+function nextTurn(db: PGliteDatabase): Promise<Turn> {
+  return new Promise<Turn>((resolve, reject) => {
+    const ended = db.transaction(
+      (tx) =>
+        new Promise<void>((succeed, fail) => {
+          resolve({
+            tx,
+            commit: async () => {
+              succeed();
+              await ended;
+            },
+            rollback: async (reason) => {
+              fail(reason);
+              await ended.catch(() => {});
+            },
+          });
+        }),
+    );
+    ended.catch(reject);
+  });
+}
+
+async function take<T>({ tx, commit, rollback }: Turn, work: (tx: PGliteTransaction) => Promise<T>): Promise<T> {
+  let result: T;
+  try {
+    result = await work(tx);
+  } catch (error) {
+    await rollback(error);
+    throw error;
+  }
+  await commit();
+  return result;
 }
 
 function sessionOf(tx: PGliteTransaction): PostgresSession {

@@ -1,13 +1,14 @@
 import type { Clock } from "../../src/clock.ts";
+import { PostgresDesk } from "./postgres-desk.ts";
 import {
-  hasMethods,
   type PostgresDriver,
   type PostgresPool,
   type PostgresPoolClient,
   type PostgresRow,
   RAW_TYPES,
 } from "./postgres-driver.ts";
-import { leavesConnectionUsable, misconfigured } from "./postgres-errors.ts";
+import { leavesConnectionUsable, poolClosedError } from "./postgres-errors.ts";
+import { importPg, type OwnPool, PostgresListeners } from "./postgres-listeners.ts";
 
 /** How long a connection of our own may take to come about. */
 const LONGEST_CONNECTING_MS = 10_000;
@@ -20,17 +21,26 @@ export interface PoolDriverOptions {
   readonly listenUrl: string | undefined;
 }
 
+/** What `pg` lets a pool have when nothing else is said. */
+const USUAL_POOL_SIZE = 10;
+
+/** How many stores are open on each pool of users'. */
+const users = new WeakMap<PostgresPool, number>();
+const ignore = (): void => {};
+
 /** The driver for a pool of the user's, which is never ended. */
 export function userPool(pool: PostgresPool, options: PoolDriverOptions): PostgresDriver {
-  const ignore = (): void => {};
   // An idle connection that breaks is an `error` event of the pool's, which ends a process in which nobody listens.
-  const isAlone = pool.listenerCount("error") === 0;
-  if (isAlone) pool.on("error", ignore);
+  const others = users.get(pool) ?? 0;
+  users.set(pool, others + 1);
+  if (others === 0) pool.on("error", ignore);
   return poolDriver({
     ...options,
     open: async () => pool,
     close: async () => {
-      if (isAlone) pool.removeListener("error", ignore);
+      const left = (users.get(pool) ?? 1) - 1;
+      users.set(pool, left);
+      if (left === 0) pool.removeListener("error", ignore);
     },
   });
 }
@@ -75,41 +85,6 @@ export function ownPool(url: string, options: PoolDriverOptions): PostgresDriver
   });
 }
 
-interface OwnPool extends PostgresPool {
-  on(event: "error", listener: (error: Error) => void): unknown;
-  on(event: "connect", listener: (client: OwnPoolClient) => void): unknown;
-  end(): Promise<void>;
-}
-
-interface OwnPoolClient {
-  readonly connection: { readonly stream: { destroy(): void; once(event: "close", listener: () => void): unknown } };
-}
-
-interface PgModule {
-  readonly Pool: new (options: object) => OwnPool;
-  readonly Client: new (options: object) => ListeningClient;
-}
-
-interface ListeningClient {
-  connect(): Promise<unknown>;
-  query(text: string): Promise<unknown>;
-  end(): Promise<unknown>;
-  unref?(): void;
-  on(event: "error" | "end", listener: () => void): unknown;
-  on(event: "notification", listener: (message: { payload?: string }) => void): unknown;
-}
-
-async function importPg(): Promise<PgModule> {
-  // A variable keeps bundlers from resolving an optional peer.
-  const driver = "pg";
-  try {
-    const loaded = (await import(/* @vite-ignore */ driver)) as PgModule & { default?: PgModule };
-    return loaded.default ?? loaded;
-  } catch (cause) {
-    throw misconfigured("no driver was found: install pg, or pass a PGlite database.", { cause });
-  }
-}
-
 async function openPool(url: string): Promise<OwnPool> {
   const { Pool } = await importPg();
   return new Pool({
@@ -128,12 +103,31 @@ interface PoolAccess extends PoolDriverOptions {
 }
 
 function poolDriver({ clock, listenUrl, open, close }: PoolAccess): PostgresDriver {
-  const connect = async (): Promise<PostgresPoolClient> => (await open()).connect();
+  let size = USUAL_POOL_SIZE;
+  const desk = new PostgresDesk<PostgresPoolClient>({
+    clock,
+    async request() {
+      const pool = await open();
+      size = (pool.options as { max?: number } | undefined)?.max ?? USUAL_POOL_SIZE;
+      if (pool.ending === true) throw poolClosedError();
+      return pool.connect();
+    },
+    giveBack: (client) => client.release(),
+    most: () => size,
+  });
+  const listeners = new PostgresListeners(clock, open, listenUrl);
+  const begun = new Set<Promise<unknown>>();
+  const begin = <T>(client: PostgresPoolClient, deadline: number, work: () => Promise<T>): Promise<T> => {
+    const done = holding(client, clock, deadline, work);
+    begun.add(done);
+    const forget = (): void => void begun.delete(done);
+    done.then(forget, forget);
+    return done;
+  };
 
   return {
-    async run(compose) {
-      // It may take as long as it wants: whoever waits for it has a timer of his own, and `compose` knows who is left.
-      const client = await connect();
+    async run(compose, deadline) {
+      const client = await desk.take(deadline);
       let statement: ReturnType<typeof compose>;
       try {
         statement = compose();
@@ -141,17 +135,17 @@ function poolDriver({ clock, listenUrl, open, close }: PoolAccess): PostgresDriv
         if (statement === undefined) client.release();
       }
       if (statement === undefined) return [];
-      const { text, values, deadline } = statement;
-      return holding(client, clock, deadline, () => query(client, text, values));
+      const { text, values, deadline: latest } = statement;
+      return begin(client, latest, () => query(client, text, values));
     },
 
     async transaction(deadline, work) {
-      const client = await connect();
+      const client = await desk.take(deadline);
       const session = {
         query: (text: string, values: readonly string[] = []) => query(client, text, values),
         script: async (text: string) => void (await client.query({ text })),
       };
-      return holding(client, clock, deadline, async () => {
+      return begin(client, deadline, async () => {
         await session.script("BEGIN ISOLATION LEVEL READ COMMITTED");
         try {
           const result = await work(session);
@@ -164,19 +158,14 @@ function poolDriver({ clock, listenUrl, open, close }: PoolAccess): PostgresDriv
       });
     },
 
-    async listen(channel, onNotification, onLost) {
-      const client = await listeningClient(await open(), listenUrl);
-      client.on("error", onLost);
-      client.on("end", onLost);
-      client.on("notification", ({ payload = "" }) => onNotification(payload));
-      client.unref?.();
-      await client.connect();
-      client.unref?.();
-      await client.query(`LISTEN "${channel}"`);
-      return () => void client.end().catch(() => {});
-    },
+    listen: (channel, onNotification, onLost) => listeners.listen(channel, onNotification, onLost),
 
-    close,
+    async close() {
+      desk.close();
+      listeners.close();
+      await Promise.allSettled(begun);
+      await close();
+    },
   };
 }
 
@@ -209,16 +198,4 @@ function holding<T>(client: PostgresPoolClient, clock: Clock, deadline: number, 
     client.on("error", fail);
     work().then((value) => settle(undefined, () => resolve(value)), fail);
   });
-}
-
-async function listeningClient(pool: PostgresPool, url: string | undefined): Promise<ListeningClient> {
-  const extra = { connectionTimeoutMillis: LONGEST_CONNECTING_MS, keepAlive: true };
-  if (url !== undefined) return new (await importPg()).Client({ connectionString: url, ...extra });
-  const { Client, options = {} } = pool;
-  // `pg` hides the password from those who list the options.
-  const settings = { ...options, password: (options as { password?: unknown }).password, ...extra };
-  if (Client === undefined || !hasMethods(Client.prototype, "connect", "query", "end")) {
-    throw misconfigured("the pool does not tell its class of clients: name a URL in `listen`.");
-  }
-  return new Client(settings) as ListeningClient;
 }

@@ -5,6 +5,8 @@ import type { PostgresRow, PostgresStatement } from "./postgres-driver.ts";
 import { closedError, isRolledBackByOthers, leavesConnectionUsable, unavailable } from "./postgres-errors.ts";
 import {
   answersOf,
+  type LargeAnswer,
+  MOST_BYTES,
   type RecordAnswer,
   type RecordCall,
   type RecordOperation,
@@ -18,9 +20,7 @@ import { assertStorable } from "./postgres-texts.ts";
 
 /** How many calls share a statement at most. */
 const MOST_ENTRIES = 128;
-/** How many bytes of outcomes share a statement at most; a larger outcome goes alone. */
-const MOST_BYTES = 1_048_576;
-/** While so many statements are under way, further calls gather for the next one. */
+/** While so many are under way, further calls gather for the next one. */
 const STATEMENTS_AT_ONCE = 2;
 /** A statement that takes longer than this is stuck, and no longer holds back others. */
 const LONGEST_HOLDING_BACK_MS = 250;
@@ -33,6 +33,8 @@ interface Entry {
   readonly timer: Timer;
   /** With how many others it may go; fewer after it failed in company. */
   company: number;
+  /** How many bytes it brings, or will be answered with, as far as that is known. */
+  bytes: number;
   isSettled: boolean;
   /** Why it has not been answered yet. */
   reason: unknown;
@@ -88,6 +90,7 @@ export class RecordQueue<Answer extends RecordAnswer> {
         deadline: clock.monotonic() + timeoutMs,
         timer: clock.setTimer(timeoutMs, onTimeout),
         company: MOST_ENTRIES,
+        bytes: call.bytes?.length ?? 0,
         isSettled: false,
         reason: undefined,
         resolve: (answer) => settle(() => resolve(answer as Answer)),
@@ -126,15 +129,22 @@ export class RecordQueue<Answer extends RecordAnswer> {
   /** Starts as many statements as there are calls for. */
   #start(): void {
     this.#stuckTimer?.clear();
+    this.#waiting = this.#waiting.filter(({ isSettled }) => !isSettled);
     if (this.#waiting.length === 0) return;
     if (this.#connection.ledger === undefined) return this.#startWhenReady();
-    const now = this.#connection.clock.monotonic();
+    const { clock } = this.#connection;
+    const now = clock.monotonic();
     while (this.#waiting.length > 0 && !this.#connection.closed) {
-      const flights = [...this.#flights.keys()];
-      const fresh = flights.filter(({ startedAt }) => now - startedAt < LONGEST_HOLDING_BACK_MS);
+      const isFresh = ({ startedAt }: Flight): boolean => now - startedAt < LONGEST_HOLDING_BACK_MS;
+      // Who has waited that long for a connection may wait in vain: the next one asks for another.
+      const flights = [...this.#flights.keys()].filter((flight) => !flight.isBoarding || isFresh(flight));
+      const fresh = flights.filter(isFresh);
       const seats = fresh.filter(({ isBoarding }) => isBoarding).length * MOST_ENTRIES;
       if (this.#waiting.length <= seats || flights.length >= MOST_STATEMENTS) return;
-      if (fresh.length >= STATEMENTS_AT_ONCE) return this.#startLater();
+      if (fresh.length >= STATEMENTS_AT_ONCE) {
+        this.#stuckTimer = clock.setTimer(LONGEST_HOLDING_BACK_MS, () => this.#start(), { ref: false });
+        return;
+      }
       const flight: Flight = { startedAt: now, isBoarding: true };
       const landed = this.#fly(flight).finally(() => {
         this.#flights.delete(flight);
@@ -144,13 +154,10 @@ export class RecordQueue<Answer extends RecordAnswer> {
     }
   }
 
-  #startLater(): void {
-    this.#stuckTimer = this.#connection.clock.setTimer(LONGEST_HOLDING_BACK_MS, () => this.#start(), { ref: false });
-  }
-
   /** Carries what waits once a connection is there. Never rejects: every entry has been told. */
   async #fly(flight: Flight): Promise<void> {
     let entries: Entry[] = [];
+    const deadline = Math.max(...this.#waiting.map((entry) => entry.deadline));
     try {
       const rows = await this.#connection.driver.run(() => {
         flight.isBoarding = false;
@@ -158,27 +165,28 @@ export class RecordQueue<Answer extends RecordAnswer> {
         if (closed || ledger === undefined) return undefined;
         entries = this.#board();
         return entries.length === 0 ? undefined : this.#statement(ledger, entries);
-      });
+      }, deadline);
       this.#answer(entries, rows);
     } catch (error) {
-      // Without a connection nobody has boarded yet: this is the answer to those who would have.
-      this.#fail(flight.isBoarding ? this.#board() : entries, error);
+      // Without a connection nobody has boarded yet: this is the answer to those who would have. Who came later has another.
+      const isOver = flight.isBoarding && this.#connection.clock.monotonic() >= deadline;
+      if (!isOver) this.#fail(flight.isBoarding ? this.#board() : entries, error);
     }
   }
 
   /** Takes those whose turn it is, sorted by their records. */
   #board(): Entry[] {
     this.#waiting = this.#waiting.filter(({ isSettled }) => !isSettled);
-    let bytes = 0;
+    let sum = 0;
     let room = MOST_ENTRIES;
     let count = 0;
-    for (const { call, company } of this.#waiting) {
+    for (const { company, bytes } of this.#waiting) {
       room = Math.min(room, company);
-      bytes += call.bytes?.length ?? 0;
-      if (count > 0 && (count >= room || bytes > MOST_BYTES)) break;
+      sum += bytes;
+      if (count > 0 && (count >= room || sum > MOST_BYTES)) break;
       count += 1;
     }
-    return this.#waiting.splice(0, count).sort((a, b) => compare(a.call.record, b.call.record));
+    return this.#waiting.splice(0, count).sort(byRecord);
   }
 
   #statement(ledger: PostgresLedger, entries: readonly Entry[]): PostgresStatement {
@@ -200,8 +208,16 @@ export class RecordQueue<Answer extends RecordAnswer> {
       const answer = answers[n];
       if (answer === undefined) entry.reject(unavailable(new Error("the function gave no answer")));
       else if (answer.status === "busy") this.#repeat(entry, new Error("another transaction is writing the record"));
+      else if (answer.status === "large") this.#defer(entry, answer as LargeAnswer);
       else entry.resolve(answer);
     }
+  }
+
+  /** Asks again at once, with no more in company than the answers leave room for. */
+  #defer(entry: Entry, { bytes }: LargeAnswer): void {
+    if (this.#connection.closed) return entry.reject(closedError());
+    entry.bytes = bytes;
+    if (!entry.isSettled) this.#enqueue(entry);
   }
 
   #fail(entries: readonly Entry[], error: unknown): void {
@@ -230,6 +246,5 @@ export class RecordQueue<Answer extends RecordAnswer> {
   }
 }
 
-function compare(a: string, b: string): number {
-  return a < b ? -1 : Number(a > b);
-}
+const byRecord = ({ call: a }: Entry, { call: b }: Entry): number =>
+  a.record < b.record ? -1 : +(a.record > b.record);

@@ -1,3 +1,4 @@
+import { BRIEFLY } from "./postgres-lock-waits.ts";
 import type { PostgresNames } from "./postgres-names.ts";
 
 /** Tells this layout of a row from those of versions to come. */
@@ -52,11 +53,12 @@ export function resourceFunction(names: PostgresNames, fn: ResourceFunction): st
     CREATE FUNCTION ${names.of(name)}(${parameters}) RETURNS SETOF json LANGUAGE plpgsql
     ${kind === "reads" ? "STABLE" : "VOLATILE"} AS $evenkeel$
     DECLARE
-      g ${names.of("groups")}%ROWTYPE;
-      r ${names.of("resources")}%ROWTYPE;
+      g record;
+      r record;
       v_now bigint;
       ${variables}
     BEGIN
+      ${kind === "reads" ? BRIEFLY : BOUNDED}
       ${body}
     END $evenkeel$;`;
 }
@@ -70,5 +72,5 @@ export function verdict(word: string): string {
  * Whoever gives up waiting leaves no statement behind that goes on waiting for a lock, holding a connection of the server's. For
  * this transaction only, and not where the user has set a bound.
  */
-export const BOUNDED = `
+const BOUNDED = `
       IF current_setting('lock_timeout') = '0' THEN PERFORM set_config('lock_timeout', p_timeout_ms::text, true); END IF;`;

@@ -1,5 +1,5 @@
 import type { PostgresNames } from "./postgres-names.ts";
-import { BOUNDED, isSoundGroup, isSoundResource, resourceFunction, verdict } from "./postgres-resources-functions.ts";
+import { isSoundGroup, isSoundResource, resourceFunction, verdict } from "./postgres-resources-functions.ts";
 
 /**
  * See `decideBeats`: one statement for the whole batch, since no beat changes what another one is answered. What it looks at is
@@ -17,7 +17,6 @@ export function heartbeatFunction(names: PostgresNames): string {
     parameters: "p_group text, p_beats json, p_timeout_ms bigint",
     variables: "v_answers json; v_corrupt boolean;",
     body: `
-      ${BOUNDED}
       PERFORM FROM ${resources} e WHERE e.group_name = p_group
         AND e.id IN (SELECT b.id FROM json_to_recordset(p_beats) AS b(id text))
         ORDER BY e.id, e.incarnation FOR UPDATE;

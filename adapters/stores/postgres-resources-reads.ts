@@ -15,6 +15,7 @@ export function readingFunctions(names: PostgresNames): string {
     listFunction(names),
     changedSinceFunction(names),
     staleBeforeFunction(names),
+    listGroupsFunction(names),
   ].join("\n");
 }
 
@@ -108,5 +109,16 @@ function staleBeforeFunction(names: PostgresNames): string {
           ${inOrder} LIMIT 1;
       END IF;
       RETURN NEXT json_build_object('status', 'told', 'now', v_now, 'nextInMs', v_next - v_now);`,
+  });
+}
+
+function listGroupsFunction(names: PostgresNames): string {
+  return resourceFunction(names, {
+    name: "list_groups",
+    kind: "reads",
+    parameters: "p_after text, p_limit bigint",
+    body: `
+      RETURN QUERY SELECT to_json(e.name) FROM ${names.of("groups")} e WHERE e.name > p_after ORDER BY e.name LIMIT p_limit;
+      RETURN NEXT json_build_object('status', 'listed');`,
   });
 }

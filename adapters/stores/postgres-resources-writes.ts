@@ -1,6 +1,5 @@
 import type { PostgresNames } from "./postgres-names.ts";
 import {
-  BOUNDED,
   isSoundGroup,
   isSoundResource,
   MAX,
@@ -25,14 +24,13 @@ const CORRUPT_RECORD = "EK003";
 /** Sets `g` to the group, made where there was none, and ours until the end; returns where the epoch is not admitted. */
 function admit(names: PostgresNames): string {
   return `
-      ${BOUNDED}
       ${DURABLY}
       LOOP
         SELECT * INTO g FROM ${names.of("groups")} e WHERE e.name = p_group FOR UPDATE;
         EXIT WHEN FOUND;
         -- The counter tells groups of one ledger apart; the time tells them from those of a ledger that began to count anew.
         INSERT INTO ${names.of("groups")} AS e (name, format, mark, epoch, generation, sequence, floor)
-          VALUES (p_group, ${RESOURCE_FORMAT}, nextval('${names.of("tokens")}') || '.' || ${names.of("now")}(), p_epoch, 0, 0, 0)
+          VALUES (p_group, ${RESOURCE_FORMAT}, nextval(${names.literal("tokens")}) || '.' || ${names.of("now")}(), p_epoch, 0, 0, 0)
           ON CONFLICT (name) DO NOTHING RETURNING e.* INTO g;
         EXIT WHEN FOUND;
         -- Somebody else was first, and has committed: lock what is there.
@@ -126,7 +124,7 @@ function applyFunction(names: PostgresNames): string {
           CONTINUE;
         ELSE
           g.sequence := g.sequence + 1;
-          v_token := CASE WHEN w.grants THEN nextval('${names.of("tokens")}')
+          v_token := CASE WHEN w.grants THEN ${names.of("next_token")}(COALESCE(r.fencing_token, 0))
             WHEN w.kind = 'create' THEN 0 ELSE r.fencing_token END;
           IF w.kind = 'create' THEN
             -- Above the floor also where older incarnations are kept: one between them and the floor may have been purged.
@@ -164,7 +162,6 @@ function purgeFunction(names: PostgresNames): string {
     parameters: "p_group text, p_age_ms bigint, p_limit bigint, p_timeout_ms bigint",
     variables: "v_ids text[]; v_incarnations bigint[]; v_floor bigint;",
     body: `
-      ${BOUNDED}
       ${DURABLY}
       SELECT * INTO g FROM ${names.of("groups")} e WHERE e.name = p_group FOR UPDATE;
       IF NOT FOUND THEN

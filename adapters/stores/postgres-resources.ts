@@ -66,6 +66,7 @@ const FUNCTIONS = {
   list_resources: ["text", "text[]", "text", "bigint", "bigint"],
   changed_since: ["text", "text", "bigint", "bigint"],
   stale_before: ["text", "bigint", "bigint"],
+  list_groups: ["text", "bigint"],
   purge_resources: ["text", "bigint", "bigint", "bigint"],
 } as const;
 
@@ -160,14 +161,8 @@ export function postgresResources(connection: PostgresConnection): ResourceStore
     },
 
     async listGroups({ limit, after }, call) {
-      assertStorable(after);
       // No name is empty.
-      const rows = await connection.query(call, ({ names }) => ({
-        text: `SELECT g.name AS name FROM ${names.of("groups")} g WHERE g.name > $1::text ORDER BY g.name
-          LIMIT $2::text::bigint`,
-        values: [after ?? "", String(limit)],
-      }));
-      return rows.map(({ name }) => String(name));
+      return (await ask<string>("list_groups", [after ?? "", limit], call)).items.slice();
     },
   };
 }

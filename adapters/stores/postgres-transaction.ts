@@ -3,13 +3,15 @@ import { recordCorrupt } from "../../src/execution-record.ts";
 import type { CompleteRequest, CompleteResult } from "../../src/store.ts";
 import { committedOf, type ExecutionAnswer } from "./postgres-answers.ts";
 import type { PostgresConnection } from "./postgres-connection.ts";
-import { hasMethods, isPGlite, isPostgresPool } from "./postgres-driver.ts";
+import { hasMethods, isPGlite, isPostgresPool, RAW_TYPES } from "./postgres-driver.ts";
 import { isUndefinedObject, sqlState } from "./postgres-errors.ts";
 import { CORRUPT_RECORD, OTHER_LEDGER, STALE_ATTEMPT } from "./postgres-executions-settling.ts";
+import { RAW_TEXTS } from "./postgres-pglite.ts";
 
 /** What of a client of `pg` or a transaction of PGlite is used. */
 interface TransactionClient {
-  query(text: string, values?: unknown[]): Promise<{ rows: unknown[] }>;
+  query(query: object): Promise<unknown>;
+  query(text: string, values: unknown[], options: object): Promise<unknown>;
   /** `pg`, from 8.18: "T" inside of a transaction. */
   getTransactionStatus?(): string | null;
   /** PGlite. */
@@ -42,13 +44,15 @@ export async function completeWithin(
     $5::text::bigint, $6::text, $7::bytea, $8::text)::text AS answer`;
   const values = [id, String(token), nonce, own.kind, String(retentionMs), channel, own.bytes, identity];
   try {
-    const { rows } = await client.query(text, values);
-    const { answer } = rows[0] as { answer: string };
+    const [row] = await rowsOf(client, text, values);
+    const { answer } = row as { answer: string };
     return { status: "committed", ...committedOf(JSON.parse(answer) as ExecutionAnswer, own) };
   } catch (error) {
     if (sqlState(error) === STALE_ATTEMPT) return staleResult(error as { constraint: string });
     if (sqlState(error) === CORRUPT_RECORD) throw recordCorrupt("one of its columns holds what no version writes");
     if (sqlState(error) === OTHER_LEDGER || isUndefinedObject(error)) {
+      // Or the ledger was made anew: the next call looks.
+      connection.forgetLedger();
       throw unusable("tx must be a transaction on the store's own database", { cause: error });
     }
     throw error;
@@ -78,12 +82,23 @@ async function assertInTransaction(client: TransactionClient): Promise<void> {
   if (client.closed === false || client.getTransactionStatus?.() === "T") return;
   try {
     // The one statement that has no effect inside of a transaction and is refused outside of one.
-    await client.query("SAVEPOINT evenkeel");
+    await rowsOf(client, "SAVEPOINT evenkeel");
   } catch (cause) {
     if (sqlState(cause) === NO_ACTIVE_TRANSACTION) throw unusable(none, { cause });
     throw cause;
   }
-  await client.query("RELEASE SAVEPOINT evenkeel");
+  await rowsOf(client, "RELEASE SAVEPOINT evenkeel");
+}
+
+/** @throws EvenkeelError `INVALID_OPTIONS` when what `tx` answers is not what `pg` answers: rows alone, or nothing. */
+async function rowsOf(client: TransactionClient, text: string, values: unknown[] = []): Promise<unknown[]> {
+  const result =
+    client.closed === undefined
+      ? await client.query({ text, values, types: RAW_TYPES })
+      : await client.query(text, values, RAW_TEXTS);
+  const { rows } = (result ?? {}) as { rows?: unknown };
+  if (!Array.isArray(rows)) throw unusable("tx.query() must answer as a client of pg does; pass the client itself");
+  return rows;
 }
 
 function unusable(what: string, options?: ErrorOptions): EvenkeelError {

@@ -23,6 +23,11 @@ export type { PGliteDatabase, PGliteTransaction, PostgresPool, PostgresPoolClien
 export interface PostgresStoreOptions {
   /** What the names of the tables and functions begin with: `^[a-z_][a-z0-9_]{0,40}$`. Defaults to `"evenkeel_"`. */
   readonly tablePrefix?: string;
+  /**
+   * The schema that the ledger is in, which must exist, whatever a connection's `search_path` is. Defaults to where the
+   * `search_path` leads when the store is first used.
+   */
+  readonly schema?: string;
   /** Whether the first use creates or upgrades the schema. Defaults to true. */
   readonly migrate?: boolean;
   /** Whether the user's own key is kept beside its digest, for people to look up. Defaults to true. */
@@ -50,6 +55,7 @@ export interface PostgresStore extends LedgerStore {
 
 const OPTIONS: OptionRules = {
   tablePrefix: rules.custom("a string", (value) => typeof value === "string"),
+  schema: rules.custom("the name of a schema", (name) => typeof name === "string" && /^[^\0]{1,63}$/u.test(name)),
   migrate: rules.flag,
   storeKeys: rules.flag,
   listen: rules.either(rules.flag, rules.custom("a postgres:// URL", isUrl)),
@@ -80,9 +86,9 @@ export function postgresStore(
   acceptOptions("postgresStore", OPTIONS, options);
   const { migrate = true, storeKeys = true, clock = systemClock, random = systemRandom } = options;
   const listen = options.listen ?? !isPostgresPool(poolOrUrl);
-  const prefix = acceptPrefix(options.tablePrefix ?? "evenkeel_");
+  const place = { prefix: acceptPrefix(options.tablePrefix ?? "evenkeel_"), schema: options.schema };
   const driver = driverFor(poolOrUrl, { clock, listenUrl: typeof listen === "string" ? listen : undefined });
-  const connection = new PostgresConnection({ driver, clock, random, prefix, migrate });
+  const connection = new PostgresConnection({ driver, clock, random, place, migrate });
   const notifications = new PostgresNotifications({ connection, clock, random, listen: listen !== false });
   return {
     executions: postgresExecutions({ connection, notifications, storeKeys }),
@@ -96,7 +102,7 @@ export function postgresStore(
 function driverFor(source: unknown, options: { clock: Clock; listenUrl: string | undefined }): PostgresDriver {
   if (isUrl(source)) return ownPool(source, options);
   if (isPostgresPool(source)) return userPool(source, options);
-  if (isPGlite(source)) return pgliteDriver(source);
+  if (isPGlite(source)) return pgliteDriver(source, options);
   throw invalidOptions(
     "postgresStore",
     "the first argument must be a Pool of pg, a PGlite database, or a postgres:// URL",
