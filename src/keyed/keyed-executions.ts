@@ -13,28 +13,32 @@ import type { KeyedStep } from "./keyed-step.ts";
 /** Does `work` in one step of the engine. */
 export type InStep = <T>(call: StoreCall, work: (step: KeyedStep) => T) => Promise<T>;
 
-/** The executions of a keyed store: the pure decisions, each in one step. */
+/**
+ * The executions of a keyed store: the pure decisions, each in one step. The step comes later than the call, and more than once:
+ * what the caller does to its request until then must not get into the ledger, so each operation decides on a copy.
+ */
 export function keyedExecutions(inStep: InStep, storeKeys: boolean): ExecutionStore {
   return {
     claim(request, call) {
       const { key, ...keyless } = request;
+      const own = storeKeys ? { ...request } : keyless;
       return inStep(call, (step) => {
-        const stored = step.executions.get(request.id);
+        const stored = step.executions.get(own.id);
         const { nowMs, nextToken } = step;
         const steps = () => stored?.steps ?? [];
-        const decision = decideClaim(stored?.record, storeKeys ? request : keyless, { nowMs, nextToken, steps });
-        return carryOut(step, request.id, decision);
+        const decision = decideClaim(stored?.record, own, { nowMs, nextToken, steps });
+        return carryOut(step, own.id, decision);
       });
     },
 
     renew(request, call) {
+      const own = { ...request };
       return inStep(call, (step) => {
-        return carryOut(step, request.id, decideRenew(step.executions.get(request.id)?.record, request, step.nowMs));
+        return carryOut(step, own.id, decideRenew(step.executions.get(own.id)?.record, own, step.nowMs));
       });
     },
 
     complete(request, call) {
-      // The step comes later, and more than once: what the caller does to the bytes until then must not get into the ledger.
       const { kind, bytes } = request.outcome;
       const own = { ...request, outcome: { kind, bytes: new Uint8Array(bytes) } };
       return inStep(call, (step) => {
@@ -43,20 +47,22 @@ export function keyedExecutions(inStep: InStep, storeKeys: boolean): ExecutionSt
     },
 
     release(request, call) {
+      const own = { ...request, as: { ...request.as } };
       return inStep(call, (step) => {
-        return carryOut(step, request.id, decideRelease(step.executions.get(request.id)?.record, request, step.nowMs));
+        return carryOut(step, own.id, decideRelease(step.executions.get(own.id)?.record, own, step.nowMs));
       });
     },
 
     recordStep(request, call) {
       const { kind, bytes } = request.step.outcome;
-      const own = { ...request.step, outcome: { kind, bytes: new Uint8Array(bytes) } };
+      const recorded = { ...request.step, outcome: { kind, bytes: new Uint8Array(bytes) } };
+      const own = { ...request, step: recorded };
       return inStep(call, (step) => {
-        const stored = step.executions.get(request.id);
-        const status = decideStep(stored?.record, request, step.nowMs);
-        const isNew = stored?.steps.every(({ position }) => position !== own.position);
+        const stored = step.executions.get(own.id);
+        const status = decideStep(stored?.record, own, step.nowMs);
+        const isNew = stored?.steps.every(({ position }) => position !== recorded.position);
         if (status === "recorded" && stored !== undefined && isNew) {
-          step.executions.set({ ...stored, steps: [...stored.steps, own] });
+          step.executions.set({ ...stored, steps: [...stored.steps, recorded] });
         }
         return { status };
       });

@@ -10,25 +10,28 @@ import type { LeaseStore } from "../store.ts";
 import type { InStep } from "./keyed-executions.ts";
 import type { KeyedStep } from "./keyed-step.ts";
 
-/** The leases of a keyed store: the pure decisions, each in one step. */
+/** The leases of a keyed store: the pure decisions, each in one step, on a copy of the request as it was made. */
 export function keyedLeases(inStep: InStep): LeaseStore {
   return {
     acquire(request, call) {
+      const own = { ...request };
       return inStep(call, (step) => {
         const { nowMs, nextToken } = step;
-        return carryOut(step, request.name, decideAcquire(step.leases.get(request.name), request, nowMs, nextToken));
+        return carryOut(step, own.name, decideAcquire(step.leases.get(own.name), own, nowMs, nextToken));
       });
     },
 
     renew(request, call) {
+      const own = { ...request };
       return inStep(call, (step) => {
-        return carryOut(step, request.name, decideLeaseRenewal(step.leases.get(request.name), request, step.nowMs));
+        return carryOut(step, own.name, decideLeaseRenewal(step.leases.get(own.name), own, step.nowMs));
       });
     },
 
     release(request, call) {
+      const own = { ...request };
       return inStep(call, (step) => {
-        return carryOut(step, request.name, decideLeaseRelease(step.leases.get(request.name), request));
+        return carryOut(step, own.name, decideLeaseRelease(step.leases.get(own.name), own));
       });
     },
 

@@ -16,7 +16,10 @@ import type { ResourceStore } from "../store.ts";
 import type { InStep } from "./keyed-executions.ts";
 import type { KeyedStep } from "./keyed-step.ts";
 
-/** The resources of a keyed store: the pure decisions, each in one step. Readers look at every row of a group. */
+/**
+ * The resources of a keyed store: the pure decisions, each in one step, on a copy of the request as it was made. Readers look at
+ * every row of a group.
+ */
 export function keyedResources(inStep: InStep): ResourceStore {
   return {
     getDesired(group, call) {
@@ -24,8 +27,9 @@ export function keyedResources(inStep: InStep): ResourceStore {
     },
 
     setDesired(request, call) {
+      const own = { ...request };
       return inStep(call, (step) => {
-        return carryOut(step, decideDesired(step.groups.get(request.group), request, step));
+        return carryOut(step, decideDesired(step.groups.get(own.group), own, step));
       });
     },
 
@@ -52,7 +56,10 @@ export function keyedResources(inStep: InStep): ResourceStore {
       });
     },
 
-    list({ group, states, limit, after }, call) {
+    list(request, call) {
+      const { group, limit } = request;
+      const states = request.states && [...request.states];
+      const after = request.after && { ...request.after };
       return inStep(call, (step) => {
         const wanted = step
           .rows(group)
@@ -76,10 +83,11 @@ export function keyedResources(inStep: InStep): ResourceStore {
     },
 
     staleBefore(request, call) {
+      const own = { ...request };
       return inStep(call, (step) => {
-        const provisioned = step.rows(request.group).filter(({ state }) => state === "PROVISIONED");
+        const provisioned = step.rows(own.group).filter(({ state }) => state === "PROVISIONED");
         provisioned.sort((a, b) => silentSince(a) - silentSince(b) || compareRows(a, b));
-        return staleAnswer(provisioned, request, step.nowMs);
+        return staleAnswer(provisioned, own, step.nowMs);
       });
     },
 

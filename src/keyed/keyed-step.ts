@@ -27,8 +27,7 @@ export class KeyedStep {
 
   constructor(tx: KeyedTransaction, nowMs: number) {
     this.#tx = tx;
-    // Whole milliseconds, whatever the clock gives: records hold nothing else.
-    this.nowMs = Math.floor(nowMs);
+    this.nowMs = nowMs;
     const nameOfExecution = ({ record }: { record: ExecutionRecord }): string => record.id;
     this.executions = new Records(tx, "execution:", (id) => id, nameOfExecution, readExecution);
     this.leases = new Records(
@@ -62,10 +61,9 @@ export class KeyedStep {
     return next;
   };
 
-  /** The rows of one group; of one id, where that is given. */
-  rows(group: string, id?: string): ResourceRecord[] {
-    const whose = JSON.stringify(id === undefined ? [group] : [group, id]);
-    return this.resources.readable(`${whose.slice(0, -1)},`);
+  /** The rows of one group. */
+  rows(group: string): ResourceRecord[] {
+    return this.resources.readable(`${JSON.stringify([group]).slice(0, -1)},`);
   }
 }
 
@@ -118,7 +116,7 @@ export class Records<Name, Content extends object> {
     try {
       return this.#load(this.#prefix + key);
     } catch (error) {
-      if (isEvenkeelError(error)) return undefined;
+      if (isEvenkeelError(error) && error.code === "RECORD_CORRUPT") return undefined;
       throw error;
     }
   }

@@ -1,3 +1,4 @@
+import { acceptSuite } from "./conformance/accept-suite.ts";
 import { Bench, type Conditional, type ConformanceCase, type ConformanceCases, within } from "./conformance/bench.ts";
 import { changeCases } from "./conformance/change-cases.ts";
 import { claimCases } from "./conformance/claim-cases.ts";
@@ -14,6 +15,7 @@ import { migrationCases } from "./conformance/migration-cases.ts";
 import { purgeCases } from "./conformance/purge-cases.ts";
 import { releaseCases } from "./conformance/release-cases.ts";
 import { renewalCases } from "./conformance/renewal-cases.ts";
+import { requestCases } from "./conformance/request-cases.ts";
 import { resourceCases } from "./conformance/resource-cases.ts";
 import { resourceListCases } from "./conformance/resource-list-cases.ts";
 import { sharingCases } from "./conformance/sharing-cases.ts";
@@ -39,7 +41,10 @@ export interface ConformanceRunner {
   describe(name: string, body: () => void): unknown;
   it: {
     (name: string, body: () => Promise<void>): unknown;
-    /** Where the runner has it, cases that a store can't be held to are registered with it, and say why. */
+    /**
+     * Cases that a store can't be held to are registered with it, and say why. Where the runner has none, each group has one
+     * case that passes, and is named after all that it stands for.
+     */
     readonly skip?: (name: string, body: () => Promise<void>) => unknown;
   };
 }
@@ -59,6 +64,7 @@ const GROUPS: Readonly<Record<string, ConformanceCases>> = {
   purge: purgeCases,
   list: listCases,
   "values and keys": valueCases,
+  requests: requestCases,
   watch: watchCases,
   transactions: transactionCases,
   "time bounds": timeBoundCases,
@@ -80,11 +86,13 @@ const GROUPS: Readonly<Record<string, ConformanceCases>> = {
  * any order are checked over all that the case did.
  *
  * Time is moved with `advance()` and by nothing else, and leases last ten minutes, so that a store with a real clock can
- * pass too. What needs a hook that the subject does not have is skipped by name, see {@link StoreCapabilities}.
+ * pass too. What needs a hook that the subject does not have is skipped by name, see {@link StoreCapabilities}; nothing is left
+ * out without a trace.
  *
  * @param runner - where the cases are registered.
  * @param create - makes an empty store for one case.
  * @param capabilities - what the store can do beyond the contract, or leaves out. Defaults to the contract as it is.
+ * @throws EvenkeelError `INVALID_OPTIONS`, before anything is registered.
  * @example
  * ```ts
  * import { describe, it } from "vitest";
@@ -102,16 +110,21 @@ export function storeConformance(
   create: () => Promise<ConformanceSubject>,
   capabilities: StoreCapabilities = {},
 ): void {
+  acceptSuite(runner, create, capabilities);
   const all = withDefaults(capabilities);
   for (const [group, cases] of Object.entries(GROUPS)) {
     runner.describe(group, () => {
+      const untold: string[] = [];
       for (const [name, each] of Object.entries(cases)) {
         const { unless, holds } = asConditional(each);
         const body = (): Promise<void> => within(LONGEST_CASE_MS, runCase(holds, create, all), "The case is over");
         const reason = unless(all);
+        const skipped = `${name} (skipped: ${reason})`;
         if (reason === undefined) runner.it(name, body);
-        else runner.it.skip?.(`${name} (skipped: ${reason})`, body);
+        else if (runner.it.skip !== undefined) runner.it.skip(skipped, body);
+        else untold.push(skipped);
       }
+      if (untold.length > 0) runner.it(`checks nothing of: ${untold.join("; ")}`, async () => {});
     });
   }
 }

@@ -17,7 +17,7 @@ const DIRECTIONS: readonly { readonly files: RegExp; readonly mayImport: readonl
   { files: /^src\/resource-\w+\.ts$/, mayImport: ["src/store.ts", ...RESOURCES] },
   {
     files: /^src\/(store-kit\.ts$|keyed\/)/,
-    mayImport: ["src/errors.ts", "src/store.ts", ...RECORDS, /^src\/keyed\//],
+    mayImport: ["src/errors.ts", "src/store.ts", ...RECORDS, "src/option-rules.ts", /^src\/keyed\//],
   },
   { files: /^src\/options\.ts$/, mayImport: [...LEAVES, "src/store.ts", "src/option-rules.ts"] },
   { files: /^src\/(idempotency)\//, mayImport: [...CONTRACT, "src/options.ts", /^src\/idempotency\//] },

@@ -1,6 +1,9 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { isEvenkeelError } from "evenkeel";
 import { memoryStore } from "evenkeel/memory";
 import { type ConformanceSubject, ManualClock, type StoreCapabilities, storeConformance } from "evenkeel/testing";
+import ts from "typescript";
 import { describe, expect, it } from "vitest";
 import type { LedgerStore } from "../../src/store.ts";
 import { KEYED_CAPABILITIES } from "../support/keyed-ledger.ts";
@@ -8,6 +11,7 @@ import { brokenLeases } from "./broken-leases.ts";
 import { brokenLedgers } from "./broken-ledgers.ts";
 import { brokenResources } from "./broken-resources.ts";
 import { brokenStores } from "./broken-stores.ts";
+import { copyingStores, lateStores } from "./late-stores.ts";
 
 interface Result {
   readonly name: string;
@@ -60,6 +64,19 @@ async function subjectOf(make: (clock: ManualClock) => LedgerStore): Promise<Con
 
 const failures = (results: readonly Result[]): Result[] => results.filter(({ error }) => error !== undefined);
 
+/** The `assert.ok()` of a source without a message of their own. */
+function bareAssertions(text: string, file: string): string[] {
+  const found: string[] = [];
+  const visit = (node: ts.Node): void => {
+    if (ts.isCallExpression(node) && node.arguments.length < 2 && /^assert(\.ok)?$/.test(node.expression.getText())) {
+      found.push(`${file}: ${node.getText()}`);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true));
+  return found;
+}
+
 /** Runs the cases until one fails. */
 async function expectFoundOut(cases: readonly Case[]): Promise<void> {
   for (const each of cases.filter(({ skipped }) => !skipped)) {
@@ -93,6 +110,43 @@ describe("storeConformance", () => {
   it.each(Object.entries(brokenResources))("finds out a store whose resources side %s", async (_name, make) => {
     await expectFoundOut(wrapped(make).filter(({ name }) => RESOURCES.test(name)));
   });
+
+  const aboutRequests = (make: (clock: ManualClock) => LedgerStore) =>
+    wrapped(make).filter(({ name }) => name.startsWith("requests:"));
+
+  it.each(lateStores)("finds out a store whose %s reads its request after the call", async (_name, make) => {
+    await expectFoundOut(aboutRequests(make));
+  });
+
+  it.each(copyingStores)("passes a store whose %s take copies of their requests in time", async (_name, make) => {
+    expect(failures(await runSuite(aboutRequests(make)))).toEqual([]);
+  });
+
+  it("says whose answer is wrong, and what was seen", async () => {
+    const make = (clock: ManualClock): LedgerStore => {
+      const store = memoryStore({ clock });
+      const list: LedgerStore["executions"]["list"] = async (request, call) => {
+        const views = await store.executions.list(request, call);
+        for (const view of views) if (view.status === "completed") view.outcome.bytes[1] = 0;
+        return views;
+      };
+      return { ...store, executions: { ...store.executions, list } };
+    };
+    const [failure] = failures(
+      await runSuite(wrapped(make).filter(({ name }) => name.includes("what readers do to their bytes"))),
+    );
+    const message = "list answers the bytes that were stored (4 bytes for 4, different from byte 1 on)";
+    expect(failure?.error).toMatchObject({ code: "ERR_ASSERTION", message });
+  });
+
+  it("explains every failure: none of its assertions says only that false is not true", () => {
+    const folder = fileURLToPath(new URL("../../src/testing/conformance", import.meta.url));
+    const bare = readdirSync(folder).flatMap((file) => bareAssertions(readFileSync(`${folder}/${file}`, "utf8"), file));
+    expect(bare).toEqual([]);
+    expect(bareAssertions('assert.ok(a > 1);\nassert.ok(a > 1, "a is above 1");', "x.ts")).toEqual([
+      "x.ts: assert.ok(a > 1)",
+    ]);
+  });
 });
 
 describe("storeConformance with hooks", () => {
@@ -122,11 +176,22 @@ describe("what storeConformance can't check", () => {
     for (const { name } of skipped) expect(name).toMatch(/ \(skipped: capabilities\.[^)]*\)$/);
   });
 
-  it("is left out where the runner can't skip", () => {
+  it("is named by one case of each group where the runner can't skip", async () => {
     const names: string[] = [];
-    storeConformance({ describe: (_, body) => body(), it: (name: string) => names.push(name) }, create);
-    expect(names).toEqual(expect.not.arrayContaining([expect.stringContaining("skipped")]));
-    expect(names).toHaveLength(casesOf(create).filter(({ skipped }) => !skipped).length);
+    const bodies: (() => Promise<void>)[] = [];
+    const it = (name: string, body: () => Promise<void>) => {
+      names.push(name);
+      if (name.startsWith("checks nothing of: ")) bodies.push(body);
+    };
+    storeConformance({ describe: (_, body) => body(), it }, create);
+    const cases = casesOf(create);
+    const skipped = cases.filter((each) => each.skipped).map(({ name }) => name.replace(/^[^:]*: /, ""));
+    const told = names.filter((name) => name.startsWith("checks nothing of: "));
+    for (const name of skipped) expect(told.filter((one) => one.includes(name))).toHaveLength(1);
+    const groups = new Set(cases.filter((each) => each.skipped).map(({ name }) => name.split(":")[0]));
+    expect(told).toHaveLength(groups.size);
+    expect(names).toHaveLength(cases.length - skipped.length + told.length);
+    await Promise.all(bodies.map((body) => body()));
   });
 
   it("fails where the subject has a hook that the capabilities don't name", async () => {
@@ -142,5 +207,36 @@ describe("what storeConformance can't check", () => {
       casesOf(create, { hooks: ["reopen"] }).filter(({ name }) => name.startsWith("several")),
     );
     expect(first?.error).toMatchObject({ code: "ERR_ASSERTION", message: expect.stringContaining("reopen") });
+  });
+});
+
+describe("what storeConformance is called with", () => {
+  const create = () => subjectOf((clock) => memoryStore({ clock }));
+  const runner = { describe: () => {}, it: () => {} };
+  const call = (...given: unknown[]) => (storeConformance as (...given: unknown[]) => void)(...given);
+
+  it.each([
+    ["no runner", [undefined, create], "the runner must have the functions describe and it"],
+    ["a runner without it", [{ describe: () => {} }, create], "the runner must have the functions describe and it"],
+    ["an it.skip that is none", [{ ...runner, it: Object.assign(() => {}, { skip: 1 }) }, create], "it.skip must be"],
+    ["no create", [runner], "create must be a function"],
+    ["no object of capabilities", [runner, create, null], "options must be an object"],
+    ["a misspelt capability", [runner, create, { exactime: true }], "exactime is not an option"],
+    ["a flag that is a text", [runner, create, { exactTime: "yes" }], "exactTime must be true or false"],
+    ["an unknown hook", [runner, create, { hooks: ["nope"] }], 'hooks must be a list of "reopen", "transact", "stall"'],
+    ["one hook outside of a list", [runner, create, { hooks: "reopen" }], "hooks must be a list"],
+    ["corrupt among the hooks", [runner, create, { hooks: ["corrupt"] }], "hooks must be a list"],
+    ["an unknown kind of watch", [runner, create, { watch: "mine" }], 'watch must be true or false or "shared"'],
+    ["an unknown part", [runner, create, { damages: { lease: ["truncated"] } }], "damages must be an object"],
+    ["an unknown damage", [runner, create, { damages: { leases: ["burnt"] } }], "damages must be an object"],
+    ["no size at all", [runner, create, { maxOutcomeBytes: 0 }], "maxOutcomeBytes must be a positive whole number"],
+  ])("is refused where it is %s", (_what, given, says) => {
+    const refusal = { code: "INVALID_OPTIONS", message: expect.stringContaining(`storeConformance: ${says}`) };
+    expect(() => call(...given)).toThrow(expect.objectContaining(refusal));
+  });
+
+  it("may leave a capability undefined, which is its default", async () => {
+    const given = { purge: undefined, hooks: undefined, watch: undefined } as unknown as StoreCapabilities;
+    expect(casesOf(create, given).map(({ name }) => name)).toEqual(casesOf(create).map(({ name }) => name));
   });
 });

@@ -16,6 +16,7 @@ import type {
   StoreCall,
   StoredOutcome,
 } from "../../store.ts";
+import { assertBytes, assertStatus, assertThere } from "./assertions.ts";
 import { Elapsed } from "./elapsed.ts";
 import { Invariants } from "./invariants.ts";
 import { LeaseInvariants } from "./lease-invariants.ts";
@@ -190,9 +191,8 @@ export class Bench {
   async hold(overrides: Partial<ClaimRequest> = {}): Promise<Held> {
     const request = this.request(overrides);
     const claim = await this.executions.claim(request, CALL);
-    assert.equal(claim.status, "acquired");
-    const acquired = claim as AcquiredClaim;
-    return { claim: acquired, holder: { id: request.id, token: acquired.token, nonce: request.nonce } };
+    assertStatus(claim, "acquired", "claim");
+    return { claim, holder: { id: request.id, token: claim.token, nonce: request.nonce } };
   }
 
   /** A claim whose lease has lapsed. */
@@ -242,13 +242,12 @@ export class Bench {
     return { kind, bytes: new TextEncoder().encode(text) };
   }
 
-  /** Asserts that an answer carries this outcome, byte for byte, and returns what it carries. */
-  assertOutcome(answer: unknown, expected: StoredOutcome): CommittedOutcome {
+  /** Asserts that the answer of a call carries this outcome, byte for byte, and returns what it carries. */
+  assertOutcome(answer: unknown, expected: StoredOutcome, call: string): CommittedOutcome {
     const { outcome } = (answer ?? {}) as Partial<CommittedOutcome>;
-    assert.ok(outcome !== undefined, "the answer has no outcome");
-    assert.equal(outcome.kind, expected.kind);
-    assert.ok(outcome.bytes instanceof Uint8Array, "the bytes are a Uint8Array");
-    assert.ok(Buffer.compare(outcome.bytes, expected.bytes) === 0, "the bytes are those that were stored");
+    assertThere(outcome, `the outcome that ${call} answers`);
+    assert.equal(outcome.kind, expected.kind, `${call} answers an outcome of the kind ${expected.kind}`);
+    assertBytes(outcome.bytes, expected.bytes, call);
     return answer as CommittedOutcome;
   }
 
@@ -290,7 +289,7 @@ export async function failureOf(answer: Promise<unknown>): Promise<EvenkeelError
     () => assert.fail("the call succeeded"),
     (reason: unknown) => reason,
   );
-  assert.ok(isEvenkeelError(error), "the error is an EvenkeelError");
+  assert.ok(isEvenkeelError(error), `the call fails with an EvenkeelError, and not with ${String(error)}`);
   return error;
 }
 

@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
 import { turnOfEventLoop } from "../../clock.ts";
+import { assertAtMost, assertThere } from "./assertions.ts";
 import type { ConformanceCases } from "./bench.ts";
 import { nameOf, ResourceBench, SILENCE_MS, timeless } from "./resource-bench.ts";
 
@@ -24,7 +25,7 @@ export const changeCases: ConformanceCases = {
   "tells changed rows in the order of their last writes, each once and as it is now": async (bench) => {
     const ledger = new ResourceBench(bench);
     const [a] = await ledger.madeAll(["a", "b", "c"]);
-    assert.ok(a !== undefined);
+    assertThere(a, "the first row");
     const again = await ledger.changed(a, { state: "PROVISIONED" });
     const { rows } = await ledger.changes();
     assert.deepEqual(rows.map(nameOf), ["b/1", "c/1", "a/1"]);
@@ -44,7 +45,7 @@ export const changeCases: ConformanceCases = {
   "tells what was written since a cursor, and no more": async (bench) => {
     const ledger = new ResourceBench(bench);
     const [a] = await ledger.madeAll(["a", "b"]);
-    assert.ok(a !== undefined);
+    assertThere(a, "the first row");
     const { cursor } = await ledger.changes();
     await ledger.changed(a, { state: "FAILED" });
     const since = await ledger.changes(cursor);
@@ -72,7 +73,7 @@ export const changeCases: ConformanceCases = {
     let cursor: string | undefined;
     for (let page = 0; page < 4; page += 1) {
       const answer = await ledger.changes(cursor, 2);
-      assert.ok(answer.rows.length <= 2);
+      assertAtMost(answer.rows.length, 2, "the number of rows of a page of 2");
       seen.push(...answer.rows.map(({ id }) => id));
       cursor = answer.cursor;
     }
@@ -82,7 +83,7 @@ export const changeCases: ConformanceCases = {
   "tells a row again that was written between two pages": async (bench) => {
     const ledger = new ResourceBench(bench);
     const [a] = await ledger.madeAll(["a", "b", "c"]);
-    assert.ok(a !== undefined);
+    assertThere(a, "the first row");
     const first = await ledger.changes(undefined, 2);
     await ledger.changed(a, { state: "FAILED" });
     const second = await ledger.changes(first.cursor, 9);

@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
 import type { AcquiredClaim } from "../../store.ts";
+import { assertAbove, assertStatus } from "./assertions.ts";
 import type { ConformanceCases } from "./bench.ts";
 
 /** {@link ExecutionStore.claim}: who runs, decided in one step. */
@@ -17,7 +18,7 @@ export const claimCases: ConformanceCases = {
     await bench.advance(200_000);
     const answer = await bench.claim();
     assert.equal(answer.status, "running");
-    assert.ok(answer.status === "running");
+    assertStatus(answer, "running", "claim");
     assert.equal(answer.attempt, 1);
     bench.assertMs(answer.leaseRemainingMs, bench.leaseMs - 200_000);
   },
@@ -74,7 +75,11 @@ export const claimCases: ConformanceCases = {
   "grants different records at once, each on its own": async (bench) => {
     const ids = Array.from({ length: 16 }, (_, index) => bench.id(`record ${index}`));
     const answers = await Promise.all(ids.map((id) => bench.hold({ id })));
-    assert.ok(answers.every(({ claim }) => claim.attempt === 1));
+    assert.deepEqual(
+      answers.map(({ claim }) => claim.attempt),
+      ids.map(() => 1),
+      "each record is claimed as its attempt 1",
+    );
     await bench.complete((answers[0] as (typeof answers)[0]).holder);
     assert.equal((await bench.get(ids[1]))?.status, "running");
   },
@@ -85,8 +90,9 @@ export const claimCases: ConformanceCases = {
     const committed = await bench.complete(holder, outcome);
     await bench.advance(1_000);
     const answer = await bench.claim();
-    assert.ok(answer.status === "completed" && committed.status === "committed");
-    bench.assertOutcome(answer, outcome);
+    assertStatus(answer, "completed", "claim");
+    assertStatus(committed, "committed", "complete");
+    bench.assertOutcome(answer, outcome, "claim");
     assert.equal(answer.attempt, 1);
     assert.equal(answer.completedAt, committed.completedAt);
     bench.assertMs(answer.expiresInMs, bench.retentionMs - 1_000);
@@ -172,7 +178,7 @@ export const claimCases: ConformanceCases = {
     const first = await bench.abandoned();
     const second = await bench.hold();
     assert.equal(second.claim.attempt, 2);
-    assert.ok(second.claim.token > first.claim.token);
+    assertAbove(second.claim.token, first.claim.token, "the token after the takeover");
     const created = (await bench.get())?.createdAt ?? 0;
     assert.equal(second.claim.abandonedAt, created + bench.leaseMs);
   },
@@ -193,7 +199,7 @@ export const claimCases: ConformanceCases = {
     const before = await bench.get();
     for (let time = 0; time < 2; time += 1) {
       const answer = await bench.claim({ onAbandoned: "report" });
-      assert.ok(answer.status === "abandoned");
+      assertStatus(answer, "abandoned", "claim");
       assert.equal(answer.attempt, 1);
       assert.equal(answer.leaseExpiredAt, (before?.createdAt ?? 0) + bench.leaseMs);
       assert.deepEqual(

@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
 import type { OutcomeKind } from "../../store.ts";
+import { assertAtLeast, assertStatus } from "./assertions.ts";
 import type { ConformanceCases } from "./bench.ts";
 
 /** {@link ExecutionStore.complete}: one outcome, and that one for good. */
@@ -9,15 +10,15 @@ export const completionCases: ConformanceCases = {
     const { holder } = await bench.hold();
     await bench.advance(1_000);
     const answer = await bench.complete(holder, outcome);
-    assert.ok(answer.status === "committed");
-    bench.assertOutcome(answer, outcome);
+    assertStatus(answer, "committed", "complete");
+    bench.assertOutcome(answer, outcome, "complete");
     assert.equal(answer.attempt, 1);
     bench.assertMs(answer.expiresInMs, bench.retentionMs);
     const view = await bench.get();
-    assert.ok(view?.status === "completed");
-    bench.assertOutcome(view, outcome);
+    assertStatus(view, "completed", "get");
+    bench.assertOutcome(view, outcome, "get");
     assert.equal(view.completedAt, answer.completedAt);
-    assert.ok(view.completedAt >= view.createdAt + 1_000);
+    assertAtLeast(view.completedAt, view.createdAt + 1_000, "completedAt, a second after createdAt,");
   },
 
   "answers a repeated completion like the first": async (bench) => {
@@ -26,8 +27,9 @@ export const completionCases: ConformanceCases = {
     const first = await bench.complete(holder, outcome);
     await bench.advance(5_000);
     const second = await bench.complete(holder, outcome);
-    assert.ok(first.status === "committed" && second.status === "committed");
-    bench.assertOutcome(second, outcome);
+    assertStatus(first, "committed", "complete");
+    assertStatus(second, "committed", "complete");
+    bench.assertOutcome(second, outcome, "complete");
     assert.equal(second.completedAt, first.completedAt);
     bench.assertMs(second.expiresInMs, bench.retentionMs - 5_000);
   },
@@ -36,11 +38,17 @@ export const completionCases: ConformanceCases = {
     const { fingerprint, ...bare } = bench.request();
     const { holder: stale } = await bench.abandoned();
     const { holder } = await bench.hold();
-    const answers = [await bench.complete(holder), await bench.complete(holder), await bench.forget(holder)];
-    const others = [await bench.complete(stale), await bench.forget(stale)];
-    const claimed = await bench.executions.claim(bare, bench.call);
-    for (const answer of [...answers, ...others, claimed]) {
-      assert.equal(bench.assertOutcome(answer, bench.outcome("done")).fingerprint, fingerprint);
+    const answers = {
+      complete: await bench.complete(holder),
+      "complete, repeated,": await bench.complete(holder),
+      release: await bench.forget(holder),
+      "complete for a stale holder": await bench.complete(stale),
+      "release for a stale holder": await bench.forget(stale),
+      claim: await bench.executions.claim(bare, bench.call),
+    };
+    for (const [call, answer] of Object.entries(answers)) {
+      const seen = bench.assertOutcome(answer, bench.outcome("done"), call).fingerprint;
+      assert.equal(seen, fingerprint, `${call} answers the fingerprint of the claim`);
     }
   },
 
@@ -50,8 +58,8 @@ export const completionCases: ConformanceCases = {
     await bench.complete(holder, first);
     const answer = await bench.complete(holder, bench.outcome("second", "error"));
     assert.equal(answer.status, "committed");
-    bench.assertOutcome(answer, first);
-    bench.assertOutcome(await bench.claim(), first);
+    bench.assertOutcome(answer, first, "complete");
+    bench.assertOutcome(await bench.claim(), first, "claim");
   },
 
   "commits one of two outcomes that come at once": async (bench) => {
@@ -61,8 +69,8 @@ export const completionCases: ConformanceCases = {
       bench.complete(holder, bench.outcome("b")),
     ]);
     const stands = await bench.claim();
-    assert.ok(stands.status === "completed");
-    for (const answer of answers) bench.assertOutcome(answer, stands.outcome);
+    assertStatus(stands, "completed", "claim");
+    for (const answer of answers) bench.assertOutcome(answer, stands.outcome, "complete");
   },
 
   "keeps what kind of outcome it is": async (bench) => {
@@ -70,7 +78,7 @@ export const completionCases: ConformanceCases = {
     for (const kind of kinds) {
       const { holder } = await bench.hold({ id: bench.id(kind) });
       await bench.complete(holder, bench.outcome(kind, kind));
-      bench.assertOutcome(await bench.claim({ id: bench.id(kind) }), bench.outcome(kind, kind));
+      bench.assertOutcome(await bench.claim({ id: bench.id(kind) }), bench.outcome(kind, kind), "claim");
     }
   },
 
@@ -89,21 +97,27 @@ export const completionCases: ConformanceCases = {
     outcome.bytes.fill(0);
     const answer = await completed;
     outcome.bytes.fill(1);
-    bench.assertOutcome(answer, bench.outcome("paid"));
-    bench.assertOutcome(await bench.claim(), bench.outcome("paid"));
+    bench.assertOutcome(answer, bench.outcome("paid"), "complete");
+    bench.assertOutcome(await bench.claim(), bench.outcome("paid"), "claim");
   },
 
   "is not changed by what readers do to their bytes": async (bench) => {
     const expected = bench.outcome("paid");
     const { holder } = await bench.hold();
     const committed = await bench.complete(holder, bench.outcome("paid"));
-    const read = [committed, await bench.claim(), await bench.get(), await bench.complete(holder)];
     const [listed] = await bench.executions.list({ limit: 1 }, bench.call);
-    for (const answer of [...read, listed]) {
-      bench.assertOutcome(answer, expected).outcome.bytes.fill(0);
+    const answers = {
+      complete: committed,
+      claim: await bench.claim(),
+      get: await bench.get(),
+      "complete, repeated,": await bench.complete(holder),
+      list: listed,
+    };
+    for (const [call, answer] of Object.entries(answers)) {
+      bench.assertOutcome(answer, expected, call).outcome.bytes.fill(0);
     }
-    bench.assertOutcome(await bench.claim(), expected);
-    bench.assertOutcome(await bench.get(), expected);
+    bench.assertOutcome(await bench.claim(), expected, "claim");
+    bench.assertOutcome(await bench.get(), expected, "get");
   },
 
   "is not undone by any later call of its holder": async (bench) => {
@@ -111,8 +125,8 @@ export const completionCases: ConformanceCases = {
     const { holder } = await bench.hold();
     await bench.complete(holder, outcome);
     const before = await bench.get();
-    bench.assertOutcome(await bench.forget(holder), outcome);
-    bench.assertOutcome(await bench.grantRetry(holder), outcome);
+    bench.assertOutcome(await bench.forget(holder), outcome, "release");
+    bench.assertOutcome(await bench.grantRetry(holder), outcome, "release");
     await bench.renew(holder);
     assert.deepEqual(await bench.step(holder, 0, "late"), { status: "finalized" });
     await bench.assertUnchanged(before);

@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
 import { inspect } from "node:util";
+import { assertStatus, assertThere } from "./assertions.ts";
 import {
   assertCorrupt,
   type Bench,
@@ -85,7 +86,7 @@ export const corruptCases: ConformanceCases = Object.fromEntries(
         for (const name of ["leader", "other"]) {
           const request = { name, holder: SECRET, nonce: bench.nonce(), durationMs: DURATION_MS };
           const acquired = await bench.leases.acquire(request, bench.call);
-          assert.ok(acquired.status === "acquired");
+          assertStatus(acquired, "acquired", "acquire");
           leases.push({ request, holder: { name, holder: SECRET, epoch: acquired.epoch } });
         }
         const [{ request, holder }] = leases as [(typeof leases)[0]];
@@ -113,7 +114,8 @@ export const corruptCases: ConformanceCases = Object.fromEntries(
       async (bench) => {
         const ledger = new ResourceBench(bench);
         const [row, other] = await ledger.madeAll(["web-1", "web-2"], { spec: SECRET, lease: HELD });
-        assert.ok(row !== undefined && other !== undefined);
+        assertThere(row, "the first row");
+        assertThere(other, "the second row");
         const damaged = await bench.corrupt({ part: "resources", group: ledger.group, id: "web-1" }, damage);
         const before = await damaged.raw();
         await tellsNothing(ledger.get("web-1"));

@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
 import type { AcquiredClaim } from "../../store.ts";
+import { assertAbove, assertStatus } from "./assertions.ts";
 import type { Bench, ConformanceCases } from "./bench.ts";
 
 /** An expired record counts as absent, whether it was deleted or not. */
@@ -79,8 +80,8 @@ export const expiryCases: ConformanceCases = {
     assert.equal((await bench.complete(holder, bench.outcome("paid"), longest)).status, "committed");
     await bench.advance(10 * 366 * bench.retentionMs);
     const answer = await bench.claim({ retentionMs: longest });
-    assert.ok(answer.status === "completed");
-    assert.ok(answer.expiresInMs > bench.retentionMs);
+    assertStatus(answer, "completed", "claim");
+    assertAbove(answer.expiresInMs, bench.retentionMs, "expiresInMs");
     await bench.executions.purge({ limit: 10 }, bench.call);
     assert.equal((await bench.get())?.status, "completed");
   },

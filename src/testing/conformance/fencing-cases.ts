@@ -1,4 +1,5 @@
 import { strict as assert } from "node:assert";
+import { assertAbove, assertStatus, assertWhole } from "./assertions.ts";
 import type { Bench, ConformanceCases } from "./bench.ts";
 
 /** Tokens rise for a record whatever happens to it, and only the highest one writes. */
@@ -7,7 +8,8 @@ export const fencingCases: ConformanceCases = {
     const first = await bench.abandoned();
     const second = await bench.abandoned();
     const third = await bench.hold();
-    assert.ok(first.claim.token < second.claim.token && second.claim.token < third.claim.token);
+    assertAbove(second.claim.token, first.claim.token, "the second token");
+    assertAbove(third.claim.token, second.claim.token, "the third token");
     assert.equal(third.claim.attempt, 3);
   },
 
@@ -15,10 +17,10 @@ export const fencingCases: ConformanceCases = {
     const first = await bench.hold();
     await bench.forget(first.holder);
     const second = await bench.hold();
-    assert.ok(second.claim.token > first.claim.token);
+    assertAbove(second.claim.token, first.claim.token, "the second token");
     await bench.grantRetry(second.holder);
     const third = await bench.hold();
-    assert.ok(third.claim.token > second.claim.token);
+    assertAbove(third.claim.token, second.claim.token, "the third token");
   },
 
   "raises the token across the expiry of a completed record": async (bench) => {
@@ -26,7 +28,7 @@ export const fencingCases: ConformanceCases = {
     await bench.complete(first.holder);
     await bench.advance(bench.retentionMs);
     const second = await bench.hold();
-    assert.ok(second.claim.token > first.claim.token);
+    assertAbove(second.claim.token, first.claim.token, "the second token");
   },
 
   "raises the token across a purge": async (bench) => {
@@ -36,7 +38,7 @@ export const fencingCases: ConformanceCases = {
     await bench.executions.purge({ limit: 10 }, bench.call);
     const second = await bench.hold();
     assert.equal(second.claim.attempt, 1);
-    assert.ok(second.claim.token > first.claim.token);
+    assertAbove(second.claim.token, first.claim.token, "the second token");
   },
 
   "raises the token for the same nonce too, when its record was released in between": async (bench) => {
@@ -44,12 +46,12 @@ export const fencingCases: ConformanceCases = {
     const first = await bench.hold(request);
     await bench.forget(first.holder);
     const second = await bench.hold(request);
-    assert.ok(second.claim.token > first.claim.token);
+    assertAbove(second.claim.token, first.claim.token, "the second token");
   },
 
   "gives tokens that are positive safe integers": async (bench) => {
     const { claim } = await bench.hold();
-    assert.ok(Number.isSafeInteger(claim.token) && claim.token > 0);
+    assertWhole(claim.token, 1, "the token");
   },
 
   "refuses the completion of a holder that was taken over": async (bench) => {
@@ -75,7 +77,7 @@ export const fencingCases: ConformanceCases = {
     await bench.advance(200_000);
     assert.deepEqual(await bench.renew(stale), { status: "lost" });
     const view = await bench.get();
-    assert.ok(view?.status === "running");
+    assertStatus(view, "running", "get");
     bench.assertMs(view.leaseRemainingMs, bench.leaseMs - 200_000);
   },
 
@@ -93,12 +95,12 @@ export const fencingCases: ConformanceCases = {
     await bench.complete(winner, outcome);
     const completed = await bench.complete(stale, bench.outcome("stale"));
     assert.equal(completed.status, "finalized");
-    assert.equal(bench.assertOutcome(completed, outcome).attempt, 2);
+    assert.equal(bench.assertOutcome(completed, outcome, "complete").attempt, 2);
     const released = await bench.forget(stale);
     assert.equal(released.status, "finalized");
-    bench.assertOutcome(released, outcome);
+    bench.assertOutcome(released, outcome, "release");
     assert.deepEqual(await bench.renew(stale), { status: "lost" });
-    bench.assertOutcome(await bench.claim(), outcome);
+    bench.assertOutcome(await bench.claim(), outcome, "claim");
   },
 
   "tells a stale holder that the record is gone once the winner has released it": async (bench) => {
@@ -127,7 +129,7 @@ export const fencingCases: ConformanceCases = {
     const outcome = bench.outcome("late");
     const answer = await bench.complete(holder, outcome);
     assert.equal(answer.status, "committed");
-    bench.assertOutcome(await bench.claim(), outcome);
+    bench.assertOutcome(await bench.claim(), outcome, "claim");
   },
 
   "lets the holder of the highest token release and record steps after its lease": async (bench) => {
@@ -142,7 +144,7 @@ export const fencingCases: ConformanceCases = {
     for (let turn = 0; turn < 20; turn += 1) holders.push((await bench.abandoned()).holder);
     const answers = await Promise.all(holders.map((holder, turn) => bench.complete(holder, bench.outcome(`${turn}`))));
     assert.equal(answers.filter(({ status }) => status === "committed").length, 1);
-    bench.assertOutcome(await bench.claim(), bench.outcome("19"));
+    bench.assertOutcome(await bench.claim(), bench.outcome("19"), "claim");
   },
 };
 

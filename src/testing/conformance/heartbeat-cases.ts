@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
 import type { ResourceState } from "../../store.ts";
+import { assertAtLeast, assertThere } from "./assertions.ts";
 import type { ConformanceCases } from "./bench.ts";
 import { nameOf, ResourceBench, SILENCE_MS, timeless } from "./resource-bench.ts";
 
@@ -12,7 +13,7 @@ export const heartbeatCases: ConformanceCases = {
     await bench.advance(1_000);
     assert.equal(await ledger.beat(), "accepted");
     const after = await ledger.get();
-    assert.ok((after?.lastHeartbeatAt ?? 0) >= row.createdAt + 1_000);
+    assertAtLeast(after?.lastHeartbeatAt, row.createdAt + 1_000, "lastHeartbeatAt");
     assert.deepEqual(timeless(after), { ...timeless(row), lastHeartbeatAt: after?.lastHeartbeatAt });
     assert.deepEqual(await ledger.changes(cursor), { rows: [], cursor, reset: false });
   },
@@ -134,7 +135,7 @@ export const heartbeatCases: ConformanceCases = {
     await ledger.beat();
     const stands = await ledger.conflicting(dead());
     assert.equal(stands?.state, "PROVISIONED");
-    assert.ok(stands?.lastHeartbeatAt !== undefined);
+    assertThere(stands?.lastHeartbeatAt, "lastHeartbeatAt");
     await bench.advance(SILENCE_MS + 1);
     assert.equal((await ledger.applied(dead())).state, "FAILED");
   },

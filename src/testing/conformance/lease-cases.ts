@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
 import type { LeaseStore } from "../../store.ts";
+import { assertAbove, assertAtMost, assertStatus, assertWhole } from "./assertions.ts";
 import type { Bench, ConformanceCases } from "./bench.ts";
 
 /** Long enough for a store with a real clock to answer inside of it. */
@@ -9,8 +10,9 @@ const DURATION_MS = 600_000;
 export const leaseCases: ConformanceCases = {
   "grants a lease that nobody holds, whole": async (bench) => {
     const lease = await acquire(bench, "a");
-    assert.ok(lease.epoch > 0 && Number.isSafeInteger(lease.epoch));
-    assert.ok(lease.remainingMs > DURATION_MS - 60_000 && lease.remainingMs <= DURATION_MS);
+    assertWhole(lease.epoch, 1, "the epoch");
+    assertAbove(lease.remainingMs, DURATION_MS - 60_000, "remainingMs");
+    assertAtMost(lease.remainingMs, DURATION_MS, "remainingMs");
   },
 
   "grants one of many that ask at once": async (bench) => {
@@ -24,22 +26,24 @@ export const leaseCases: ConformanceCases = {
   "tells who holds it, since which epoch and for how long": async (bench) => {
     const { epoch } = await acquire(bench, "a");
     const answer = await leases(bench).acquire(request(bench, "b"), bench.call);
-    assert.ok(answer.status === "held");
+    assertStatus(answer, "held", "acquire");
     const { holder, renewals, durationMs } = answer;
     assert.deepEqual(
       { holder, epoch: answer.epoch, renewals, durationMs },
       { holder: "a", epoch, renewals: 0, durationMs: DURATION_MS },
     );
-    assert.ok(answer.remainingMs > 0 && answer.remainingMs <= DURATION_MS);
+    assertAbove(answer.remainingMs, 0, "remainingMs");
+    assertAtMost(answer.remainingMs, DURATION_MS, "remainingMs");
   },
 
   "answers the same nonce like the first time, and changes nothing": async (bench) => {
     const asked = request(bench, "a");
     const first = await leases(bench).acquire(asked, bench.call);
     const again = await leases(bench).acquire(asked, bench.call);
-    assert.ok(first.status === "acquired" && again.status === "acquired");
+    assertStatus(first, "acquired", "acquire");
+    assertStatus(again, "acquired", "acquire");
     assert.equal(again.epoch, first.epoch);
-    assert.ok(again.remainingMs <= first.remainingMs);
+    assertAtMost(again.remainingMs, first.remainingMs, "remainingMs");
   },
 
   "does not grant it to its own holder under another nonce": async (bench) => {
@@ -76,7 +80,8 @@ export const leaseCases: ConformanceCases = {
     const { epoch } = await acquire(bench, "a");
     await bench.advanceAlmost(DURATION_MS);
     const renewed = await renew(bench, "a", epoch);
-    assert.ok(renewed.status === "renewed" && renewed.remainingMs > DURATION_MS - 60_000);
+    assertStatus(renewed, "renewed", "renew");
+    assertAbove(renewed.remainingMs, DURATION_MS - 60_000, "remainingMs");
     assert.equal((await leases(bench).get("leader", bench.call))?.renewals, 1);
     assert.equal((await renew(bench, "b", epoch)).status, "lost");
     assert.equal((await renew(bench, "a", epoch + 1)).status, "lost");
@@ -86,7 +91,7 @@ export const leaseCases: ConformanceCases = {
     const { epoch } = await acquire(bench, "a");
     const request = { name: "leader", holder: "a", epoch, durationMs: 2 * DURATION_MS };
     const renewed = await leases(bench).renew(request, bench.call);
-    assert.ok(renewed.status === "renewed");
+    assertStatus(renewed, "renewed", "renew");
     bench.assertMs(renewed.remainingMs, 2 * DURATION_MS);
     const view = await leases(bench).get("leader", bench.call);
     assert.equal(view?.durationMs, 2 * DURATION_MS);
@@ -97,7 +102,7 @@ export const leaseCases: ConformanceCases = {
     const durationMs = Number.MAX_SAFE_INTEGER;
     const asked = { ...request(bench, "a"), durationMs };
     const lease = await leases(bench).acquire(asked, bench.call);
-    assert.ok(lease.status === "acquired");
+    assertStatus(lease, "acquired", "acquire");
     await bench.advance(DURATION_MS);
     const { epoch } = lease;
     const renewed = await leases(bench).renew({ name: "leader", holder: "a", epoch, durationMs }, bench.call);
@@ -110,8 +115,9 @@ export const leaseCases: ConformanceCases = {
     const first = await leases(bench).acquire(asked, bench.call);
     await bench.advance(DURATION_MS);
     const again = await leases(bench).acquire(asked, bench.call);
-    assert.ok(first.status === "acquired" && again.status === "acquired");
-    assert.ok(again.epoch > first.epoch);
+    assertStatus(first, "acquired", "acquire");
+    assertStatus(again, "acquired", "acquire");
+    assertAbove(again.epoch, first.epoch, "the epoch of the second grant");
   },
 
   "is released by its holder under its epoch alone": async (bench) => {

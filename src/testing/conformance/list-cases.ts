@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
 import type { ListExecutionsRequest } from "../../store.ts";
+import { assertAtLeast, assertAtMost, assertStatus } from "./assertions.ts";
 import type { Bench, ConformanceCases } from "./bench.ts";
 
 /** {@link ExecutionStore.list} and {@link ExecutionStore.get}: what readers see. */
@@ -13,7 +14,7 @@ export const listCases: ConformanceCases = {
     const { claim } = await bench.hold();
     await bench.advance(1_000);
     const view = await bench.get();
-    assert.ok(view?.status === "running");
+    assertStatus(view, "running", "get");
     assert.equal(view.id, bench.id());
     assert.equal(view.operation, "charge");
     assert.equal(view.scope, "tenant");
@@ -30,7 +31,7 @@ export const listCases: ConformanceCases = {
     assert.equal((await bench.get())?.status, "running");
     await bench.advance(bench.leaseMs);
     const view = await bench.get();
-    assert.ok(view?.status === "abandoned");
+    assertStatus(view, "abandoned", "get");
     assert.equal(view.leaseExpiredAt, view.createdAt + bench.leaseMs);
     assert.equal(view.retryGranted, false);
   },
@@ -57,7 +58,7 @@ export const listCases: ConformanceCases = {
     await bench.forget(holder);
     await bench.advance(1_000);
     await bench.hold();
-    assert.ok(((await bench.get())?.createdAt ?? 0) >= before + 1_000);
+    assertAtLeast((await bench.get())?.createdAt, before + 1_000, "createdAt of the second record");
   },
 
   "lists all in the order of their ids": async (bench) => {
@@ -97,7 +98,7 @@ export const listCases: ConformanceCases = {
     const seen: string[] = [];
     for (let after: string | undefined; ; after = seen.at(-1)) {
       const page = await listed(bench, { limit: 4, ...(after === undefined ? {} : { after }) });
-      assert.ok(page.length <= 4);
+      assertAtMost(page.length, 4, "the number of records of a page of 4");
       seen.push(...page);
       if (page.length < 4) break;
     }
@@ -136,7 +137,8 @@ export const listCases: ConformanceCases = {
     const { holder } = await bench.hold();
     await bench.grantRetry(holder);
     const [view] = await bench.executions.list({ status: "abandoned", limit: 1 }, bench.call);
-    assert.ok(view?.status === "abandoned" && view.retryGranted);
+    assertStatus(view, "abandoned", "list");
+    assert.equal(view.retryGranted, true);
   },
 
   "lists no record that has expired": async (bench) => {

@@ -1,4 +1,5 @@
 import { strict as assert } from "node:assert";
+import { assertAbove } from "./assertions.ts";
 import { type Bench, type Conditional, type ConformanceCases, failureOf, withHooks } from "./bench.ts";
 import type { RecordDamage } from "./subject.ts";
 
@@ -26,11 +27,11 @@ export const migrationCases: ConformanceCases = {
       const later = await bench.reopen();
       await later.assertUnchanged(before[0]);
       await later.assertUnchanged(before[1], running.holder.id);
-      later.assertOutcome(await later.claim(), { kind: "error", bytes: BYTES });
+      later.assertOutcome(await later.claim(), { kind: "error", bytes: BYTES }, "claim");
       await later.advance(later.leaseMs);
       const { claim } = await later.hold({ id: running.holder.id });
       assert.equal(claim.attempt, 2);
-      later.assertOutcome(claim.steps[0], { kind: "value", bytes: BYTES });
+      later.assertOutcome(claim.steps[0], { kind: "value", bytes: BYTES }, "claim, of a step,");
     },
   ),
 
@@ -65,7 +66,7 @@ export const migrationCases: ConformanceCases = {
     await bench.leases.release({ name: "leader", holder: "a", epoch: first }, bench.call);
     await bench.store.close();
     const later = await bench.reopen();
-    assert.ok((await acquire(later)) > first);
+    assertAbove(await acquire(later), first, "the epoch after the ledger was opened again");
   }),
 
   "knows the leases that were held before": withHooks(["reopen"], async (bench) => {

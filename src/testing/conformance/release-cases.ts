@@ -1,4 +1,5 @@
 import { strict as assert } from "node:assert";
+import { assertAbove, assertAtLeast, assertAtMost, assertStatus } from "./assertions.ts";
 import type { Bench, ConformanceCases } from "./bench.ts";
 
 /** {@link ExecutionStore.release}: the claim is given up without an outcome. */
@@ -17,7 +18,8 @@ export const releaseCases: ConformanceCases = {
   "does nothing to the next holder when it arrives twice": async (bench) => {
     const { holder } = await bench.hold();
     await bench.forget(holder);
-    assert.ok(["released", "missing"].includes((await bench.forget(holder)).status));
+    const { status } = await bench.forget(holder);
+    assert.ok(status === "released" || status === "missing", `release, repeated, answers "${status}"`);
     const next = await bench.hold();
     assert.deepEqual(await bench.forget(holder), { status: "lost" });
     assert.equal((await bench.get())?.token, next.claim.token);
@@ -28,11 +30,12 @@ export const releaseCases: ConformanceCases = {
     await bench.step(first.holder, 0, "reserve");
     assert.deepEqual(await bench.grantRetry(first.holder), { status: "released" });
     const view = await bench.get();
-    assert.ok(view?.status === "abandoned" && view.retryGranted);
+    assertStatus(view, "abandoned", "get");
+    assert.equal(view.retryGranted, true);
     const { claim } = await bench.hold({ onAbandoned: "report" });
     assert.equal(claim.attempt, 2);
     assert.equal(claim.abandonedAt, undefined);
-    assert.ok(claim.token > first.claim.token);
+    assertAbove(claim.token, first.claim.token, "the token of the next attempt");
     assert.deepEqual(
       claim.steps.map(({ name }) => name),
       ["reserve"],
@@ -53,13 +56,13 @@ export const releaseCases: ConformanceCases = {
     await bench.advance(1_000);
     assert.deepEqual(await abandon(bench, holder, { attempt: 1, leaseExpiredAt }), { status: "released" });
     const reported = await bench.claim({ onAbandoned: "report" });
-    assert.ok(reported.status === "abandoned");
+    assertStatus(reported, "abandoned", "claim");
     assert.equal(reported.attempt, 1);
     assert.equal(reported.leaseExpiredAt, leaseExpiredAt);
     const again = await bench.hold();
     assert.equal(again.claim.attempt, 2);
     assert.equal(again.claim.abandonedAt, leaseExpiredAt);
-    assert.ok(again.claim.token > claim.token);
+    assertAbove(again.claim.token, claim.token, "the token of the next attempt");
   },
 
   "puts a record back as abandoned since now where it is told no moment": async (bench) => {
@@ -68,9 +71,11 @@ export const releaseCases: ConformanceCases = {
     await bench.advance(2_000);
     await abandon(bench, holder, { attempt: 1 });
     const view = await bench.get();
-    assert.ok(view?.status === "abandoned" && !view.retryGranted);
+    assertStatus(view, "abandoned", "get");
+    assert.equal(view.retryGranted, false);
     const sinceCreation = view.leaseExpiredAt - view.createdAt;
-    assert.ok(sinceCreation >= 2_000 && sinceCreation < 62_000);
+    assertAtLeast(sinceCreation, 2_000, "the span from createdAt to leaseExpiredAt");
+    assertAtMost(sinceCreation, 62_000, "the span from createdAt to leaseExpiredAt");
     const { claim } = await bench.hold();
     assert.deepEqual(
       claim.steps.map(({ name }) => name),

@@ -1,4 +1,5 @@
 import { strict as assert } from "node:assert";
+import { assertStatus, assertThere } from "./assertions.ts";
 import type { ConformanceCases } from "./bench.ts";
 
 /** {@link ExecutionStore.renew}. */
@@ -7,7 +8,7 @@ export const renewalCases: ConformanceCases = {
     const { holder } = await bench.hold();
     await bench.advance(200_000);
     const answer = await bench.renew(holder);
-    assert.ok(answer.status === "renewed");
+    assertStatus(answer, "renewed", "renew");
     bench.assertMs(answer.leaseRemainingMs, bench.leaseMs);
     await bench.advance(bench.leaseMs - 200_000);
     assert.equal((await bench.claim()).status, "running");
@@ -18,7 +19,7 @@ export const renewalCases: ConformanceCases = {
   "takes the length that the renewal asks for": async (bench) => {
     const { holder } = await bench.hold();
     const answer = await bench.renew(holder, { leaseMs: 2 * bench.leaseMs });
-    assert.ok(answer.status === "renewed");
+    assertStatus(answer, "renewed", "renew");
     bench.assertMs(answer.leaseRemainingMs, 2 * bench.leaseMs);
     await bench.advance(bench.leaseMs);
     assert.equal((await bench.claim()).status, "running");
@@ -29,7 +30,7 @@ export const renewalCases: ConformanceCases = {
     await bench.advance(200_000);
     await bench.renew(holder);
     const view = await bench.get();
-    assert.ok(view !== undefined);
+    assertThere(view, "what get answers");
     bench.assertMs(view.expiresInMs, bench.leaseMs + bench.retentionMs);
   },
 

@@ -10,6 +10,7 @@ import type {
   UpdateResource,
   WriteResult,
 } from "../../store.ts";
+import { assertStatus, assertThere } from "./assertions.ts";
 import type { Bench } from "./bench.ts";
 
 /** A silence that no machine is slow enough to reach by itself. */
@@ -57,7 +58,7 @@ export class ResourceBench {
   /** What each write of a batch came to; the batch must not be fenced. */
   async decided(writes: readonly ResourceWrite[], overrides: Partial<ApplyRequest> = {}): Promise<WriteResult[]> {
     const answer = await this.apply(writes, overrides);
-    assert.ok(answer.status === "decided", "the batch was fenced");
+    assertStatus(answer, "decided", "apply");
     assert.equal(answer.results.length, writes.length);
     return [...answer.results];
   }
@@ -65,7 +66,8 @@ export class ResourceBench {
   /** The row that a write left; it has to be applied. */
   async applied(write: ResourceWrite, overrides: Partial<ApplyRequest> = {}): Promise<ResourceRow> {
     const [result] = await this.decided([write], overrides);
-    assert.ok(result?.status === "applied", "the write was not applied");
+    assertThere(result, "the result of the write");
+    assertStatus(result, "applied", "the write");
     return result.row;
   }
 
@@ -77,7 +79,7 @@ export class ResourceBench {
   async madeAll(ids: readonly string[], overrides: Partial<CreateResource> = {}): Promise<ResourceRow[]> {
     const results = await this.decided(ids.map((id) => this.creation({ ...overrides, id })));
     return results.map((result) => {
-      assert.ok(result.status === "applied");
+      assertStatus(result, "applied", "a write of the batch");
       return result.row;
     });
   }

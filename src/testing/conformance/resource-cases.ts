@@ -1,4 +1,5 @@
 import { strict as assert } from "node:assert";
+import { assertAbove, assertAtLeast, assertLacks, assertStatus, assertThere } from "./assertions.ts";
 import type { ConformanceCases } from "./bench.ts";
 import { nameOf, ResourceBench, timeless } from "./resource-bench.ts";
 
@@ -163,7 +164,9 @@ export const resourceCases: ConformanceCases = {
       ["applied", "conflict", "applied", "applied"],
     );
     assert.ok(first?.status === "applied" && first.row.state === "PROVISIONED", "a row as it was after its own write");
-    assert.ok(fourth?.status === "applied" && nameOf(fourth.row) === "web-1/2");
+    assertThere(fourth, "the result of the fourth write");
+    assertStatus(fourth, "applied", "the fourth write of the batch");
+    assert.equal(nameOf(fourth.row), "web-1/2");
   },
 
   "takes a batch of a thousand": async (bench) => {
@@ -171,7 +174,7 @@ export const resourceCases: ConformanceCases = {
     const ids = Array.from({ length: 1_000 }, (_, index) => `web-${String(index).padStart(4, "0")}`);
     const rows = await ledger.madeAll(ids);
     const answers = await ledger.decided(rows.map((row) => ledger.updateOf(row, { state: "PROVISIONED" })));
-    assert.ok(answers.every(({ status }) => status === "applied"));
+    for (const answer of answers) assertStatus(answer, "applied", "a write of the batch");
     const listed = await ledger.list({ states: ["PROVISIONED"], limit: 2_000 });
     assert.deepEqual(
       listed.map(({ id }) => id),
@@ -207,20 +210,21 @@ export const resourceCases: ConformanceCases = {
     const ledger = new ResourceBench(bench);
     const made = await ledger.made();
     assert.equal(made.stateChangedAt, made.createdAt);
-    assert.ok(made.readAt >= made.createdAt);
-    assert.ok(!("provisionedAt" in made) && !("terminatedAt" in made));
+    assertAtLeast(made.readAt, made.createdAt, "readAt");
+    assertLacks(made, "provisionedAt", "a PENDING row");
+    assertLacks(made, "terminatedAt", "a PENDING row");
     await bench.advance(1_000);
     const again = await ledger.changed(made, { reason: "still at it" });
     assert.equal(again.stateChangedAt, made.stateChangedAt);
     await bench.advance(1_000);
     const provisioned = await ledger.changed(again, { state: "PROVISIONED" });
-    assert.ok(provisioned.stateChangedAt >= made.createdAt + 2_000);
+    assertAtLeast(provisioned.stateChangedAt, made.createdAt + 2_000, "stateChangedAt");
     assert.equal(provisioned.provisionedAt, provisioned.stateChangedAt);
     await bench.advance(1_000);
     const terminated = await ledger.changed(provisioned, { state: "TERMINATED" });
     assert.equal(terminated.provisionedAt, provisioned.provisionedAt);
     assert.equal(terminated.terminatedAt, terminated.stateChangedAt);
-    assert.ok(terminated.stateChangedAt >= provisioned.stateChangedAt + 1_000);
+    assertAtLeast(terminated.stateChangedAt, provisioned.stateChangedAt + 1_000, "stateChangedAt");
     assert.equal(terminated.createdAt, made.createdAt);
     const times = [terminated.createdAt, terminated.stateChangedAt, terminated.readAt];
     assert.ok(times.every(Number.isSafeInteger), "whole milliseconds");
@@ -239,21 +243,24 @@ export const resourceCases: ConformanceCases = {
     const { readAt } = await ledger.made();
     await bench.advance(5_000);
     const later = [await ledger.get(), (await ledger.list())[0], (await ledger.changes()).rows[0]];
-    for (const row of later) assert.ok(row !== undefined && row.readAt >= readAt + 5_000);
+    for (const row of later) {
+      assertThere(row, "the row");
+      assertAtLeast(row.readAt, readAt + 5_000, "readAt");
+    }
   },
 
   "grants a lease from now on, with a token above all before it": async (bench) => {
     const ledger = new ResourceBench(bench);
     const lease = { durationMs: LEASE_MS, token: "grant" } as const;
     const first = await ledger.made({ lease });
-    assert.ok(first.fencingToken > 0);
+    assertAbove(first.fencingToken, 0, "the first fencingToken");
     bench.assertMs((first.leaseExpiresAt ?? 0) - first.readAt, LEASE_MS);
     await bench.advance(1_000);
     const second = await ledger.changed(first, { lease });
-    assert.ok(second.fencingToken > first.fencingToken);
+    assertAbove(second.fencingToken, first.fencingToken, "the second fencingToken");
     assert.equal(second.leaseExpiresAt, second.readAt + LEASE_MS);
     const other = await ledger.made({ id: "web-2", lease });
-    assert.ok(other.fencingToken > second.fencingToken);
+    assertAbove(other.fencingToken, second.fencingToken, "the fencingToken of the other row");
   },
 
   "renews a lease and keeps its token, or ends it and keeps its token": async (bench) => {
@@ -262,10 +269,10 @@ export const resourceCases: ConformanceCases = {
     await bench.advance(1_000);
     const renewed = await ledger.changed(granted, { lease: { durationMs: LEASE_MS, token: "keep" } });
     assert.equal(renewed.fencingToken, granted.fencingToken);
-    assert.ok((renewed.leaseExpiresAt ?? 0) >= (granted.leaseExpiresAt ?? 0) + 1_000);
+    assertAtLeast(renewed.leaseExpiresAt, (granted.leaseExpiresAt ?? 0) + 1_000, "leaseExpiresAt");
     const ended = await ledger.changed(renewed);
     assert.equal(ended.fencingToken, granted.fencingToken);
-    assert.ok(!("leaseExpiresAt" in ended));
+    assertLacks(ended, "leaseExpiresAt", "a row whose lease was ended");
   },
 
   "tells the end of a lease also when it has passed": async (bench) => {
@@ -274,7 +281,7 @@ export const resourceCases: ConformanceCases = {
     await bench.advance(2_000);
     const row = await ledger.get();
     assert.equal(row?.leaseExpiresAt, leaseExpiresAt);
-    assert.ok((row?.readAt ?? 0) >= (leaseExpiresAt ?? 0));
+    assertAtLeast(row?.readAt, leaseExpiresAt ?? 0, "readAt");
   },
 
   "keeps rows of one id in two groups apart": async (bench) => {
@@ -297,15 +304,15 @@ export const resourceCases: ConformanceCases = {
     lease.durationMs = 1;
     writes.length = 0;
     const decided = await answer;
-    assert.ok(decided.status === "decided");
+    assertStatus(decided, "decided", "apply");
     const [result] = decided.results;
-    assert.ok(result?.status === "applied");
+    assertStatus(result, "applied", "the write");
     const row: { spec?: string } = result.row;
     assert.equal(row.spec, "as asked");
     row.spec = "changed afterwards";
     const kept = await ledger.get();
     assert.equal(kept?.spec, "as asked");
-    assert.ok((kept?.leaseExpiresAt ?? 0) > (kept?.createdAt ?? 0) + 1);
+    assertAbove(kept?.leaseExpiresAt, (kept?.createdAt ?? 0) + 1, "leaseExpiresAt");
 
     const beats = [{ id: "web-1" }];
     const beaten = ledger.resources.heartbeat({ group: ledger.group, beats }, bench.call);

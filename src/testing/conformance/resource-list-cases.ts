@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
 import type { ResourceRow, ResourceState } from "../../store.ts";
+import { assertAbove, assertAtMost } from "./assertions.ts";
 import type { ConformanceCases } from "./bench.ts";
 import { nameOf, ResourceBench, SILENCE_MS, timeless } from "./resource-bench.ts";
 
@@ -41,7 +42,7 @@ export const resourceListCases: ConformanceCases = {
     for (let page = 0; page < 4; page += 1) {
       const after = seen.at(-1);
       const rows = await ledger.list({ limit: 2, ...(after === undefined ? {} : { after }) });
-      assert.ok(rows.length <= 2);
+      assertAtMost(rows.length, 2, "the number of rows of a page of 2");
       seen.push(...rows);
     }
     assert.deepEqual(seen.map(nameOf), ["a/1", "b/1", "b/2", "c/1", "c/2", "d/1"]);
@@ -218,7 +219,7 @@ export const resourceListCases: ConformanceCases = {
     await bench.advance(SILENCE_MS);
     assert.deepEqual(await ledger.purge(), { purged: 1 });
     assert.equal((await ledger.get())?.incarnation, 1);
-    assert.ok((await ledger.made({ after: 1 })).incarnation > 2);
+    assertAbove((await ledger.made({ after: 1 })).incarnation, 2, "the incarnation after the purge");
   },
 
   "keeps the epoch and what is desired across a purge": async (bench) => {

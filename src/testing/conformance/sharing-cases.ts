@@ -1,4 +1,5 @@
 import { strict as assert } from "node:assert";
+import { assertStatus } from "./assertions.ts";
 import { type Bench, type ConformanceCases, withHooks } from "./bench.ts";
 
 /** Several store objects on one ledger, as the processes of a service have them: together they are one store. */
@@ -40,7 +41,7 @@ export const sharingCases: ConformanceCases = {
     await other.complete(winner, bench.outcome("the winner's"));
     const answer = await bench.complete(stale);
     assert.equal(answer.status, "finalized");
-    bench.assertOutcome(answer, bench.outcome("the winner's"));
+    bench.assertOutcome(answer, bench.outcome("the winner's"), "complete");
   }),
 
   "commits one outcome of 8 completions over 4 store objects": withHooks(["reopen"], async (bench) => {
@@ -48,8 +49,8 @@ export const sharingCases: ConformanceCases = {
     const { holder } = await bench.hold();
     const answers = await Promise.all(benches.map((each, n) => each.complete(holder, bench.outcome(`${n}`))));
     const stands = await bench.claim();
-    assert.ok(stands.status === "completed");
-    for (const answer of answers) bench.assertOutcome(answer, stands.outcome);
+    assertStatus(stands, "completed", "claim");
+    for (const answer of answers) bench.assertOutcome(answer, stands.outcome, "complete");
   }),
 
   "grants a lease to one of 16 that ask over 4 store objects": withHooks(["reopen"], async (bench) => {

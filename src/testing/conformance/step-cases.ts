@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
 import type { StepRecord } from "../../store.ts";
+import { assertStatus } from "./assertions.ts";
 import type { ConformanceCases } from "./bench.ts";
 
 /** {@link ExecutionStore.recordStep}: steps belong to the record until it is completed, forgotten or expired. */
@@ -20,9 +21,9 @@ export const stepCases: ConformanceCases = {
         [2, "mail"],
       ],
     );
-    bench.assertOutcome(steps[0], bench.outcome("seat 12"));
-    bench.assertOutcome(steps[1], bench.outcome("7.50", "error"));
-    bench.assertOutcome(steps[2], bench.outcome("", "tombstone"));
+    bench.assertOutcome(steps[0], bench.outcome("seat 12"), "claim, of a step,");
+    bench.assertOutcome(steps[1], bench.outcome("7.50", "error"), "claim, of a step,");
+    bench.assertOutcome(steps[2], bench.outcome("", "tombstone"), "claim, of a step,");
   },
 
   "keeps the steps over several takeovers, and adds to them": async (bench) => {
@@ -65,7 +66,7 @@ export const stepCases: ConformanceCases = {
     await bench.advance(bench.leaseMs);
     const { claim } = await bench.hold();
     assert.equal(claim.steps.length, 1);
-    bench.assertOutcome(claim.steps[0], bench.outcome("first"));
+    bench.assertOutcome(claim.steps[0], bench.outcome("first"), "claim, of a step,");
   },
 
   "keeps the steps of one record from another": async (bench) => {
@@ -83,10 +84,10 @@ export const stepCases: ConformanceCases = {
     await recorded;
     await bench.advance(bench.leaseMs);
     const reported = await bench.claim({ onAbandoned: "report" });
-    assert.ok(reported.status === "abandoned");
+    assertStatus(reported, "abandoned", "claim");
     reported.steps[0]?.outcome.bytes.fill(0);
     const { claim } = await bench.hold();
-    bench.assertOutcome(claim.steps[0], bench.outcome("seat 12"));
+    bench.assertOutcome(claim.steps[0], bench.outcome("seat 12"), "claim, of a step,");
   },
 
   "takes any bytes and any name": async (bench) => {
@@ -97,7 +98,7 @@ export const stepCases: ConformanceCases = {
     await bench.advance(bench.leaseMs);
     const { claim } = await bench.hold();
     assert.equal(claim.steps[0]?.name, name);
-    bench.assertOutcome(claim.steps[0], { kind: "value", bytes });
+    bench.assertOutcome(claim.steps[0], { kind: "value", bytes }, "claim, of a step,");
   },
 
   "forgets the steps when the record is completed": async (bench) => {

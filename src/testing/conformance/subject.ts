@@ -76,7 +76,9 @@ export interface StoreCapabilities {
   readonly corruptStays?: boolean;
 }
 
+/** What is undefined counts as left out. */
 export function withDefaults(capabilities: StoreCapabilities): Required<StoreCapabilities> {
+  const given = Object.entries(capabilities).filter(([, value]) => value !== undefined);
   return {
     exactTime: false,
     storeKeys: true,
@@ -86,6 +88,6 @@ export function withDefaults(capabilities: StoreCapabilities): Required<StoreCap
     hooks: [],
     damages: {},
     corruptStays: true,
-    ...capabilities,
+    ...Object.fromEntries(given),
   };
 }

@@ -24,7 +24,7 @@ export const timeBoundCases: ConformanceCases = {
     });
     assert.equal((await failureOf(answer)).code, "STORE_UNAVAILABLE");
     assert.equal((await bench.get())?.status, "running");
-    bench.assertOutcome(await bench.complete(holder, bench.outcome("in time")), bench.outcome("in time"));
+    bench.assertOutcome(await bench.complete(holder, bench.outcome("in time")), bench.outcome("in time"), "complete");
   }),
 
   "does not acquire a lease that nobody waits for any more": withHooks(["stall"], async (bench) => {

@@ -9,10 +9,13 @@ export const transactionCases: ConformanceCases = {
     await bench.transact(async (tx) => {
       const answer = await bench.completeIn(tx, holder, bench.outcome("paid"));
       assert.equal(answer.status, "committed");
-      bench.assertMs(bench.assertOutcome(answer, bench.outcome("paid")).expiresInMs, bench.retentionMs);
+      bench.assertMs(
+        bench.assertOutcome(answer, bench.outcome("paid"), "completeInTransaction").expiresInMs,
+        bench.retentionMs,
+      );
     }, "commit");
-    bench.assertOutcome(await bench.get(), bench.outcome("paid"));
-    bench.assertOutcome(await bench.claim(), bench.outcome("paid"));
+    bench.assertOutcome(await bench.get(), bench.outcome("paid"), "get");
+    bench.assertOutcome(await bench.claim(), bench.outcome("paid"), "claim");
     assert.equal((await bench.complete(holder, bench.outcome("late"))).status, "committed");
   }),
 
@@ -28,7 +31,7 @@ export const transactionCases: ConformanceCases = {
       assert.equal((await bench.renew(holder)).status, "renewed");
       const answer = await bench.complete(holder, bench.outcome("after all"));
       assert.equal(answer.status, "committed");
-      bench.assertOutcome(answer, bench.outcome("after all"));
+      bench.assertOutcome(answer, bench.outcome("after all"), "complete");
     },
   ),
 
@@ -49,9 +52,9 @@ export const transactionCases: ConformanceCases = {
       await bench.completeIn(tx, holder, bench.outcome("first"));
       const answer = await bench.completeIn(tx, holder, bench.outcome("second"));
       assert.equal(answer.status, "committed");
-      bench.assertOutcome(answer, bench.outcome("first"));
+      bench.assertOutcome(answer, bench.outcome("first"), "completeInTransaction");
     }, "commit");
-    bench.assertOutcome(await bench.get(), bench.outcome("first"));
+    bench.assertOutcome(await bench.get(), bench.outcome("first"), "get");
   }),
 
   "does not complete for a holder that was taken over": withHooks(["transact"], async (bench) => {
@@ -66,7 +69,7 @@ export const transactionCases: ConformanceCases = {
     await bench.transact(async (tx) => {
       const answer = await bench.completeIn(tx, stale);
       assert.equal(answer.status, "finalized");
-      bench.assertOutcome(answer, bench.outcome("the winner's"));
+      bench.assertOutcome(answer, bench.outcome("the winner's"), "completeInTransaction");
     }, "rollback");
   }),
 

@@ -1,4 +1,5 @@
 import { strict as assert } from "node:assert";
+import { assertThere } from "./assertions.ts";
 import type { Bench, ConformanceCases } from "./bench.ts";
 
 /** Texts that some engine, driver or language somewhere takes for more than text. */
@@ -64,7 +65,7 @@ export const valueCases: ConformanceCases = {
     const { key: _key, fingerprint: _fingerprint, ...bare } = bench.request();
     await bench.executions.claim(bare, bench.call);
     const view = await bench.get();
-    assert.ok(view !== undefined);
+    assertThere(view, "what get answers");
     assert.equal(view.key, undefined);
     assert.equal(view.fingerprint, undefined);
   },
@@ -118,6 +119,6 @@ async function roundTrips(bench: Bench, bytes: Uint8Array, expected = bytes): Pr
   const id = bench.nonce().repeat(2);
   const { holder } = await bench.hold({ id });
   await bench.complete(holder, { kind: "value", bytes });
-  bench.assertOutcome(await bench.claim({ id }), { kind: "value", bytes: expected });
-  bench.assertOutcome(await bench.get(id), { kind: "value", bytes: expected });
+  bench.assertOutcome(await bench.claim({ id }), { kind: "value", bytes: expected }, "claim");
+  bench.assertOutcome(await bench.get(id), { kind: "value", bytes: expected }, "get");
 }
