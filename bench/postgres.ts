@@ -1,4 +1,3 @@
-import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -46,11 +45,11 @@ async function raw(pool: pg.Pool): Promise<Subject> {
 
 /** A server of its own, as durable as PostgreSQL is by default: each commit waits for the disk. */
 async function startServer(): Promise<{ readonly url: string; stop(): Promise<void> }> {
-  const folder = await mkdtemp(join(tmpdir(), "evenkeel-bench-"));
   const port = await freePort();
   const [user, password] = ["postgres", "bench"];
   const server = new EmbeddedPostgres({
-    databaseDir: join(folder, "data"),
+    // Made, owned and removed by the server's user.
+    databaseDir: join(tmpdir(), `evenkeel-bench-${process.pid}`),
     user,
     password,
     port,
@@ -61,11 +60,7 @@ async function startServer(): Promise<{ readonly url: string; stop(): Promise<vo
   });
   await server.initialise();
   await server.start();
-  const stop = async (): Promise<void> => {
-    await server.stop();
-    await rm(folder, { recursive: true, force: true });
-  };
-  return { url: `postgres://${user}:${password}@127.0.0.1:${port}/postgres`, stop };
+  return { url: `postgres://${user}:${password}@127.0.0.1:${port}/postgres`, stop: () => server.stop() };
 }
 
 function freePort(): Promise<number> {
@@ -81,6 +76,8 @@ function freePort(): Promise<number> {
 const server = await startServer();
 try {
   const pool = new pg.Pool({ connectionString: server.url, max: CONNECTIONS });
+  // Connections that are on their way out may see the server go.
+  pool.on("error", () => {});
   const store = postgresStore(pool);
   await printLines([await raw(pool), evenkeelOn(store)]);
   await store.close();
