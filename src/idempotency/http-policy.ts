@@ -247,6 +247,6 @@ function httpContext(context: ExecutionContext): ExecutionContext {
     step: (name, fn) => context.step(name, fn),
     deriveKey: (label) => context.deriveKey(label),
     // Not an async function: inside a synchronous transaction a stale completion has to throw before the commit.
-    complete: (value, tx) => context.complete(responseOf(value), tx),
+    complete: (value, ...tx) => context.complete(responseOf(value), ...tx),
   };
 }
