@@ -1,4 +1,5 @@
-import type { RedisArguments, RedisClient, RedisSubscriber } from "./redis-client.ts";
+import type { AskRedis, RedisArguments, RedisClient, RedisSubscriber } from "./redis-client.ts";
+import { SharedSubscriptions } from "./redis-shared-subscriptions.ts";
 
 type Callback = (error: Error | null | undefined, reply?: unknown) => void;
 
@@ -8,14 +9,13 @@ export interface Ioredis {
   /** Of a `Redis` behind Sentinels they name them. */
   readonly options?: object;
   // biome-ignore lint/suspicious/noExplicitAny: a command's arguments are typed command by command.
-  callBuffer(command: string, ...args: any[]): Promise<unknown>;
+  createBuiltinCommand(command: string): { readonly buffer: (...args: any[]) => Promise<unknown> };
   pipeline(): IoredisPipeline;
   connect(): Promise<unknown>;
   // biome-ignore lint/suspicious/noExplicitAny: what listeners are given depends on the event.
   on(event: string, listener: (...args: any[]) => void): unknown;
   // biome-ignore lint/suspicious/noExplicitAny: as above.
   off(event: string, listener: (...args: any[]) => void): unknown;
-  listenerCount(event: string): number;
 }
 
 interface IoredisPipeline {
@@ -39,7 +39,7 @@ interface Waiting {
 export function isIoredis(client: unknown): client is Ioredis {
   if (typeof client !== "object" || client === null) return false;
   const members = client as Record<string, unknown>;
-  const methods = ["callBuffer", "pipeline", "connect", "duplicate", "on", "off", "listenerCount"];
+  const methods = ["createBuiltinCommand", "pipeline", "connect", "duplicate", "on", "off"];
   return typeof members["status"] === "string" && methods.every((name) => typeof members[name] === "function");
 }
 
@@ -66,30 +66,22 @@ export class IoredisClient implements RedisClient {
     return "connecting";
   }
 
-  on(event: string, listener: () => void): void {
+  on(event: string, listener: (error?: unknown) => void): void {
     this.#client.on(event, listener);
   }
 
-  off(event: string, listener: () => void): void {
+  off(event: string, listener: (error?: unknown) => void): void {
     this.#client.off(event, listener);
-  }
-
-  listens(event: string): boolean {
-    return this.#client.listenerCount(event) > 0;
   }
 
   send(_key: string, args: RedisArguments, signal: AbortSignal): Promise<unknown> {
     // A pipeline of a cluster has to stay on one node, and each node has a socket of its own anyway.
-    if (this.topology === "cluster") return this.#call(args);
+    if (this.topology === "cluster") return call(this.#client, args);
     return new Promise((resolve, reject) => {
       const settle: Callback = (error, reply) => (error ? reject(error) : resolve(reply));
       // Each command would be a write to the socket of its own. What one turn asks for goes out together, at its end.
       if (this.#batch.push({ args, signal, settle }) === 1) process.nextTick(() => this.#flush());
     });
-  }
-
-  #call([command, ...args]: RedisArguments): Promise<unknown> {
-    return this.#client.callBuffer(String(command), ...args);
   }
 
   #flush(): void {
@@ -98,7 +90,7 @@ export class IoredisClient implements RedisClient {
     const [first] = batch;
     if (first === undefined) return;
     if (batch.length === 1) {
-      this.#call(first.args).then((reply) => first.settle(null, reply), first.settle);
+      call(this.#client, first.args).then((reply) => first.settle(null, reply), first.settle);
       return;
     }
     const pipeline = this.#client.pipeline();
@@ -120,35 +112,45 @@ export class IoredisClient implements RedisClient {
     });
   }
 
-  async askPrimaries(args: RedisArguments): Promise<unknown[]> {
-    if (this.topology !== "cluster") return [await this.#call(args)];
-    const [command, ...rest] = args;
+  primaries(): readonly AskRedis[] {
+    if (this.topology !== "cluster") return [(args) => call(this.#client, args)];
     const nodes = (this.#client as unknown as { nodes(role: "master"): Ioredis[] }).nodes("master");
-    return Promise.all(nodes.map((node) => node.callBuffer(String(command), ...rest)));
+    return nodes.map((node) => (args) => call(node, args));
   }
 
   listen(onMessage: (channel: string) => void): RedisSubscriber {
     const client = this.#client as Listening;
     const listener = (channel: string): void => onMessage(channel);
     client.on("message", listener);
-    return subscriberOn(client, async () => void client.off("message", listener));
+    const shared = SharedSubscriptions.of(client);
+    return {
+      ready: Promise.resolve(),
+      subscribe: (channel) => shared.subscribe(channel, listener),
+      unsubscribe: (channel) => shared.unsubscribe(channel, listener),
+      close: async () => void client.off("message", listener),
+    };
   }
 
-  async duplicate(onMessage: (channel: string) => void): Promise<RedisSubscriber> {
+  duplicate(onMessage: (channel: string) => void): RedisSubscriber {
     const lasting = { autoResubscribe: true, enableOfflineQueue: true, maxRetriesPerRequest: null };
     const isCluster = this.topology === "cluster";
     const duplicating = this.#client as unknown as { duplicate(...args: unknown[]): Listening };
     const own = isCluster ? duplicating.duplicate([], { enableOfflineQueue: true }) : duplicating.duplicate(lasting);
     own.on("error", () => {});
     own.on("message", (channel: string) => onMessage(channel));
-    return subscriberOn(own, async () => own.disconnect());
+    return {
+      ready: Promise.resolve(),
+      subscribe: (channel) => own.subscribe(channel),
+      unsubscribe: (channel) => own.unsubscribe(channel),
+      close: async () => own.disconnect(),
+    };
   }
 }
 
-function subscriberOn(client: Listening, close: () => Promise<void>): RedisSubscriber {
-  return {
-    subscribe: (channel) => client.subscribe(channel),
-    unsubscribe: (channel) => client.unsubscribe(channel),
-    close,
-  };
+/**
+ * Sends a command by itself, at once. `callBuffer` would not do: where `enableAutoPipelining` is on, ioredis loses the command's
+ * name, and throws where nobody can catch it.
+ */
+function call(client: Ioredis, [command, ...args]: RedisArguments): Promise<unknown> {
+  return client.createBuiltinCommand(String(command)).buffer.call(client, ...args);
 }

@@ -1,4 +1,4 @@
-import type { RedisArguments, RedisClient, RedisSubscriber } from "./redis-client.ts";
+import type { AskRedis, RedisArguments, RedisClient, RedisSubscriber } from "./redis-client.ts";
 
 /** `$`: bulk strings come as Buffers, since outcomes are bytes. */
 const AS_BUFFERS = { 36: Buffer };
@@ -12,9 +12,10 @@ export interface NodeRedis {
   // biome-ignore lint/suspicious/noExplicitAny: as above.
   multi(...args: any[]): any;
   withTypeMapping(mapping: never): unknown;
-  on(event: string, listener: () => void): unknown;
-  off(event: string, listener: () => void): unknown;
-  listenerCount(event: string): number;
+  // biome-ignore lint/suspicious/noExplicitAny: what listeners are given depends on the event.
+  on(event: string, listener: (...args: any[]) => void): unknown;
+  // biome-ignore lint/suspicious/noExplicitAny: as above.
+  off(event: string, listener: (...args: any[]) => void): unknown;
 }
 
 interface Listening extends NodeRedis {
@@ -29,7 +30,7 @@ type Kind = "client" | "pool" | "sentinel" | "cluster";
 /** Whether it is a client of `redis` 5 or later: those before had no type mapping. */
 export function isNodeRedis(client: unknown): client is NodeRedis {
   if (typeof client !== "object" || client === null) return false;
-  const methods = ["sendCommand", "multi", "withTypeMapping", "on", "off", "listenerCount"];
+  const methods = ["sendCommand", "multi", "withTypeMapping", "on", "off"];
   return typeof member(client, "isOpen") === "boolean" && methods.every((name) => has(client, name));
 }
 
@@ -44,6 +45,9 @@ export class NodeRedisClient implements RedisClient {
     this.#client = client;
     this.#kind = kindOf(client);
     this.topology = this.#kind === "sentinel" || this.#kind === "cluster" ? this.#kind : "server";
+    if (has(client, "subscribe")) {
+      this.listen = (onMessage) => subscriberOn(client as Listening, Promise.resolve(), onMessage, async () => {});
+    }
     if (this.#kind !== "pool" && this.#kind !== "cluster" && has(client, "duplicate")) {
       this.duplicate = (onMessage) => duplicateOf(client, {}, onMessage);
     } else if (has(client, "duplicate")) {
@@ -52,7 +56,8 @@ export class NodeRedisClient implements RedisClient {
     }
   }
 
-  duplicate?: (onMessage: (channel: string) => void) => Promise<RedisSubscriber>;
+  listen?: (onMessage: (channel: string) => void) => RedisSubscriber;
+  duplicate?: (onMessage: (channel: string) => void) => RedisSubscriber;
 
   get state(): RedisClient["state"] {
     const { isOpen, isReady } = this.#client;
@@ -62,16 +67,12 @@ export class NodeRedisClient implements RedisClient {
     return this.#kind !== "client" || isReady ? "ready" : "connecting";
   }
 
-  on(event: string, listener: () => void): void {
+  on(event: string, listener: (error?: unknown) => void): void {
     this.#client.on(event, listener);
   }
 
-  off(event: string, listener: () => void): void {
+  off(event: string, listener: (error?: unknown) => void): void {
     this.#client.off(event, listener);
-  }
-
-  listens(event: string): boolean {
-    return this.#client.listenerCount(event) > 0;
   }
 
   send(key: string, args: RedisArguments, abortSignal: AbortSignal): Promise<unknown> {
@@ -97,35 +98,45 @@ export class NodeRedisClient implements RedisClient {
     return multi.execAsPipeline();
   }
 
-  async askPrimaries(args: RedisArguments): Promise<unknown[]> {
-    if (this.#kind !== "cluster") return [await this.send("", args, new AbortController().signal)];
+  primaries(): readonly AskRedis[] {
+    if (this.#kind !== "cluster") return [(args) => this.send("", args, new AbortController().signal)];
     const cluster = this.#client as unknown as {
       masters: readonly unknown[];
       nodeClient(node: unknown): Promise<NodeRedis> | NodeRedis;
     };
-    return Promise.all(cluster.masters.map(async (node) => (await cluster.nodeClient(node)).sendCommand(args)));
-  }
-
-  listen(onMessage: (channel: string) => void): RedisSubscriber {
-    return subscriberOn(this.#client as Listening, onMessage, async () => {});
+    return cluster.masters.map((node) => async (args) => (await cluster.nodeClient(node)).sendCommand(args));
   }
 }
 
-async function duplicateOf(
-  client: NodeRedis,
-  options: object,
-  onMessage: (channel: string) => void,
-): Promise<RedisSubscriber> {
+function duplicateOf(client: NodeRedis, options: object, onMessage: (channel: string) => void): RedisSubscriber {
   const own = (client as unknown as { duplicate(options: object): Listening }).duplicate(options);
   // It connects again by itself, and an emitter without a listener for errors would end the process.
   own.on("error", () => {});
-  try {
-    await own.connect();
-  } catch (error) {
-    await destroy(own);
-    throw error;
-  }
-  return subscriberOn(own, onMessage, () => destroy(own));
+  const close = kindOf(client) === "client" ? closerOf(own) : () => destroy(own);
+  // While the server is away this may take for ever: only `close` ends it then.
+  return subscriberOn(own, own.connect(), onMessage, close);
+}
+
+/**
+ * What closes a client also while it connects. One that is destroyed while its socket is being made forgets the socket, which
+ * would stay open: then it is destroyed as soon as the socket is there, or is not.
+ */
+function closerOf(own: Listening): () => Promise<void> {
+  let isDialing = true;
+  let isClosed = false;
+  const dialed = (): void => {
+    isDialing = false;
+    if (isClosed) void destroy(own);
+  };
+  own.on("connect", dialed);
+  own.on("error", dialed);
+  own.on("reconnecting", () => {
+    isDialing = true;
+  });
+  return async () => {
+    isClosed = true;
+    if (!isDialing) await destroy(own);
+  };
 }
 
 async function destroy(client: Listening): Promise<void> {
@@ -138,11 +149,14 @@ async function destroy(client: Listening): Promise<void> {
 
 function subscriberOn(
   client: Listening,
+  ready: Promise<unknown>,
   onMessage: (channel: string) => void,
   close: () => Promise<void>,
 ): RedisSubscriber {
   const listener = (_: string, channel: string): void => onMessage(channel);
+  ready.catch(() => {});
   return {
+    ready,
     subscribe: (channel) => client.subscribe(channel, listener),
     unsubscribe: (channel) => client.unsubscribe(channel, listener),
     close,

@@ -3,10 +3,16 @@ export type RedisArguments = readonly (string | Buffer)[];
 
 /** A connection on which one listens. Nothing that it fails at is more than a lost hint. */
 export interface RedisSubscriber {
+  /** Resolves once it can be asked, and rejects when it never will be: then it is of no use any more. */
+  readonly ready: Promise<unknown>;
   subscribe(channel: string): Promise<unknown>;
   unsubscribe(channel: string): Promise<unknown>;
+  /** Also while it is not ready yet: nothing of it stays behind. */
   close(): Promise<void>;
 }
+
+/** Asks one server something, out of turn. */
+export type AskRedis = (args: RedisArguments) => Promise<unknown>;
 
 /**
  * All that the store needs of a driver. Two classes say it for the two drivers, each for one server, Sentinel and Cluster, so
@@ -20,9 +26,8 @@ export interface RedisClient {
    */
   readonly state: "ready" | "connecting" | "closed" | "unconnected";
   /** Adds or removes a listener of the client's own events. */
-  on(event: "ready" | "error", listener: () => void): void;
-  off(event: "ready" | "error", listener: () => void): void;
-  listens(event: "error"): boolean;
+  on(event: "ready" | "error", listener: (error?: unknown) => void): void;
+  off(event: "ready" | "error", listener: (error?: unknown) => void): void;
   /**
    * Sends a command to the primary that has `key`. Bulk strings come back as Buffers. When `signal` aborts, a command that
    * the driver has not written yet never is.
@@ -30,10 +35,10 @@ export interface RedisClient {
   send(key: string, args: RedisArguments, signal: AbortSignal): Promise<unknown>;
   /** Sends commands one after the other on one connection to the primary that has `key`: all of them or an error. */
   sendTogether(key: string, commands: readonly RedisArguments[]): Promise<unknown[]>;
-  /** Sends a command to each primary that is known. */
-  askPrimaries(args: RedisArguments): Promise<unknown[]>;
-  /** Listens on the client itself, which then is no good for anything else. */
-  listen(onMessage: (channel: string) => void): RedisSubscriber;
+  /** Each primary that is known. */
+  primaries(): readonly AskRedis[];
+  /** Listens on the client itself, which then is no good for anything else. Absent where it can't listen, as a pool. */
+  listen?(onMessage: (channel: string) => void): RedisSubscriber;
   /** Opens a connection of its own like this one's, and listens on it. Absent where the client can't be duplicated. */
-  duplicate?(onMessage: (channel: string) => void): Promise<RedisSubscriber>;
+  duplicate?(onMessage: (channel: string) => void): RedisSubscriber;
 }

@@ -1,11 +1,14 @@
-import type { Clock } from "../../src/clock.ts";
+import type { Clock, Timer } from "../../src/clock.ts";
 import { EvenkeelError } from "../../src/errors.ts";
 import type { StoreCall } from "../../src/store.ts";
 import type { RedisArguments, RedisClient } from "./redis-client.ts";
 import { RedisDeadlines } from "./redis-deadlines.ts";
-import { isNoScript } from "./redis-errors.ts";
+import { bare, isNoScript } from "./redis-errors.ts";
 import type { RedisScript } from "./redis-script.ts";
 import { checkSettings } from "./redis-settings.ts";
+
+/** After how long primaries of a cluster that did not tell their settings are asked again. */
+const ASK_AGAIN_MS = 10_000;
 
 export interface RedisConnectionOptions {
   readonly clock: Clock;
@@ -38,20 +41,29 @@ export class RedisConnection {
   readonly #options: RedisConnectionOptions;
   /** The settings are checked once; a check that failed is made again by the next call. */
   #checked: Promise<void> | "passed" | undefined;
-  #ready: Promise<void> | undefined;
-  #stopWaiting: (() => void) | undefined;
+  /** Asks again those primaries that did not answer the check. */
+  #nextCheck: Timer | undefined;
+  #toldUnknown = false;
+  /** Those who wait until the client is ready. Each leaves when its time is up, since that may be long before. */
+  readonly #waiting = new Set<() => void>();
+  #lastError: unknown;
   #closed = false;
   readonly #deadlines: RedisDeadlines;
-  readonly #ignoreError = (): void => {};
-  readonly #ignoresErrors: boolean;
+  readonly #onError = (error?: unknown): void => {
+    this.#lastError = error;
+  };
+  readonly #onReady = (): void => {
+    this.#lastError = undefined;
+    this.#wakeWaiting();
+  };
 
   constructor(client: RedisClient, options: RedisConnectionOptions) {
     this.#client = client;
     this.#options = options;
-    this.#deadlines = new RedisDeadlines(options.clock);
+    this.#deadlines = new RedisDeadlines(options.clock, () => this.#whySilent());
     // Both drivers connect again by themselves; an emitter without a listener for errors would end the process first.
-    this.#ignoresErrors = !client.listens("error");
-    if (this.#ignoresErrors) client.on("error", this.#ignoreError);
+    client.on("error", this.#onError);
+    client.on("ready", this.#onReady);
   }
 
   /**
@@ -60,7 +72,7 @@ export class RedisConnection {
    */
   run(script: RedisScript, call: ScriptCall, bounds: StoreCall): Promise<unknown[]> {
     return this.#deadlines.bound(bounds.timeoutMs, async (signal) => {
-      if (!this.#isUsable()) await this.#usable(signal);
+      if (!this.#isUsable()) await this.#usable(bounds, signal);
       return this.#evaluate(script, call, signal);
     });
   }
@@ -78,7 +90,7 @@ export class RedisConnection {
     bounds: StoreCall,
   ): Promise<{ readonly answer: unknown[]; readonly replicas: number }> {
     return this.#deadlines.bound(bounds.timeoutMs, async (signal) => {
-      if (!this.#isUsable()) await this.#usable(signal);
+      if (!this.#isUsable()) await this.#usable(bounds, signal);
       const confirm = async (): Promise<number | undefined> => {
         const touch = ["EVAL", durably.touch.text, ...parametersOf(durably.call)];
         const [touched, replicas] = await this.#client.sendTogether(call.keys[0], [touch, durably.wait]);
@@ -96,12 +108,12 @@ export class RedisConnection {
   }
 
   async close(): Promise<void> {
-    if (!this.#closed) {
-      this.#closed = true;
-      this.#stopWaiting?.();
-    }
+    this.#closed = true;
+    this.#nextCheck?.clear();
+    this.#wakeWaiting();
     await this.#deadlines.drained();
-    if (this.#ignoresErrors) this.#client.off("error", this.#ignoreError);
+    this.#client.off("error", this.#onError);
+    this.#client.off("ready", this.#onReady);
   }
 
   assertOpen(): void {
@@ -126,25 +138,30 @@ export class RedisConnection {
   }
 
   /** Waits until a command would be written at once, and the server's settings are known to be good. */
-  async #usable(signal: AbortSignal): Promise<void> {
+  async #usable({ timeoutMs }: StoreCall, signal: AbortSignal): Promise<void> {
     await this.#untilReady(signal);
     if (this.#checked === "passed") return;
-    if (this.#checked === undefined) {
-      const check = this.#check();
-      this.#checked = check;
-      check.catch(() => {
-        this.#checked = undefined;
-      });
-    }
+    this.#checked ??= this.#check(timeoutMs);
     await this.#checked;
     signal.throwIfAborted();
     this.assertOpen();
   }
 
-  async #check(): Promise<void> {
-    const policy = await checkSettings(this.#client, this.#options.allowEviction);
-    this.#checked = "passed";
-    if (policy === "unknown") this.#options.onUnknownPolicy();
+  async #check(timeoutMs: number): Promise<void> {
+    const { clock, allowEviction } = this.#options;
+    try {
+      const { policy, silent } = await checkSettings(this.#client, { clock, allowEviction, timeoutMs });
+      this.#checked = "passed";
+      if (policy === "unknown" && !this.#toldUnknown) this.#options.onUnknownPolicy();
+      this.#toldUnknown ||= policy === "unknown";
+      if (silent === 0 || this.#closed) return;
+      // Beside the calls, which go on: a check that then fails is made again before the next one.
+      const again = (): void => void this.#check(timeoutMs).catch(() => {});
+      this.#nextCheck = clock.setTimer(ASK_AGAIN_MS, again, { ref: false });
+    } catch (error) {
+      this.#checked = undefined;
+      throw error;
+    }
   }
 
   async #untilReady(signal: AbortSignal): Promise<void> {
@@ -159,24 +176,30 @@ export class RedisConnection {
         );
       }
       if (state === "closed") throw new EvenkeelError("STORE_UNAVAILABLE", "The Redis client is closed.");
-      await this.#nextReady();
+      await this.#nextReady(signal);
       signal.throwIfAborted();
     }
   }
 
-  /** One listener, however many wait. */
-  #nextReady(): Promise<void> {
-    this.#ready ??= new Promise((resolve) => {
-      const done = (): void => {
-        this.#client.off("ready", done);
-        this.#ready = undefined;
-        this.#stopWaiting = undefined;
+  #nextReady(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const leave = (): void => {
+        this.#waiting.delete(leave);
+        signal.removeEventListener("abort", leave);
         resolve();
       };
-      this.#stopWaiting = done;
-      this.#client.on("ready", done);
+      this.#waiting.add(leave);
+      signal.addEventListener("abort", leave);
     });
-    return this.#ready;
+  }
+
+  #wakeWaiting(): void {
+    for (const wake of [...this.#waiting]) wake();
+  }
+
+  /** What the driver said last, where it has no connection. */
+  #whySilent(): string | undefined {
+    return this.#client.state === "ready" || this.#lastError === undefined ? undefined : bare(this.#lastError).message;
   }
 }
 

@@ -22,12 +22,15 @@ interface Deadline {
 /** Settles each call within its time, whatever the driver would do with it. */
 export class RedisDeadlines {
   readonly #clock: Clock;
+  readonly #whySilent: () => string | undefined;
   #latest: Deadline | undefined;
   #underWay = 0;
   #drained: (() => void)[] = [];
 
-  constructor(clock: Clock) {
+  /** @param whySilent - What is known of why nobody answers, when a call's time is up. */
+  constructor(clock: Clock, whySilent: () => string | undefined = () => undefined) {
     this.#clock = clock;
+    this.#whySilent = whySilent;
   }
 
   /**
@@ -88,7 +91,10 @@ export class RedisDeadlines {
   }
 
   #pass(deadline: Deadline): void {
-    const late = new Error(`no answer within ${Math.round(deadline.timeoutMs)} ms`);
+    const why = this.#whySilent();
+    const late = new Error(
+      `no answer within ${Math.round(deadline.timeoutMs)} ms${why === undefined ? "" : `: ${why}`}`,
+    );
     const calls = [...deadline.calls];
     deadline.calls.clear();
     this.#end(deadline);

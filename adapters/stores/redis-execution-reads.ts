@@ -1,5 +1,5 @@
 import { LOAD_LUA } from "./redis-execution-record.ts";
-import { type RedisScript, redisScript, TIME_LUA } from "./redis-script.ts";
+import { ON_TEXT, onSortedSet, type RedisScript, redisScript, TIME_LUA } from "./redis-script.ts";
 
 /** Forgets what has expired in a bucket: `index` is its index. What can't be read stays. */
 export const PRUNE_LUA = `
@@ -27,6 +27,7 @@ end
 
 /** KEYS: record. */
 const GET = redisScript(
+  ON_TEXT,
   TIME_LUA,
   LOAD_LUA,
   `
@@ -42,6 +43,7 @@ return {'found', str(now), r.raw}
  * is not asked for only the beginning is read.
  */
 const LIST = redisScript(
+  onSortedSet(1),
   TIME_LUA,
   LOAD_LUA,
   `
@@ -77,10 +79,20 @@ return found
 );
 
 /** KEYS: index of a bucket. How many of it have expired. */
-const EXPIRED = redisScript(TIME_LUA, "return {tostring(redis.call('ZCOUNT', KEYS[1], '-inf', str(now)))}");
+const EXPIRED = redisScript(
+  onSortedSet(1),
+  TIME_LUA,
+  "return {tostring(redis.call('ZCOUNT', KEYS[1], '-inf', str(now)))}",
+);
 
 /** KEYS: index of a bucket. ARGV: limit. */
-const PURGE = redisScript(TIME_LUA, LOAD_LUA, PRUNE_LUA, "return {tostring(prune(KEYS[1], tonumber(ARGV[1]), ''))}");
+const PURGE = redisScript(
+  onSortedSet(1),
+  TIME_LUA,
+  LOAD_LUA,
+  PRUNE_LUA,
+  "return {tostring(prune(KEYS[1], tonumber(ARGV[1]), ''))}",
+);
 
 /** What reads many records or none for itself, and what forgets them. */
 export const EXECUTION_READS = {

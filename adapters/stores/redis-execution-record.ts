@@ -7,7 +7,8 @@
  * ```
  *
  * - status: `r` running or `c` completed. moment: when the lease expires, or when it was completed. what: whether a retry was
- *   granted (`0`, `1`), or the kind of the outcome. abandoned: when the lease before lapsed, or `-`. steps: whether there are any.
+ *   granted (`0`, `1`), or the kind of the outcome. abandoned: when the lease before lapsed, or `-`. steps: how many there are,
+ *   so that none of them can be lost unnoticed.
  * - `#` are lengths in bytes, `-` for what is absent. Texts are found by their length, so that none can break the record.
  * - The id is in it so that a record under another's key is found out.
  *
@@ -18,7 +19,7 @@
  */
 export const LOAD_LUA = `
 local MOST = 9007199254740991
-local HEAD = '^([rc]) (%d+) (%d+) (%d+) (%d+) (%l*[01]?) ([%d-]+) ([01]) (%d+) (%d+) ()(%d+) (%d+) (%d+) (%d+) ([%d-]+) ([%d-]+)\\n()'
+local HEAD = '^([rc]) (%d+) (%d+) (%d+) (%d+) (%l*[01]?) ([%d-]+) (%d+) (%d+) (%d+) ()(%d+) (%d+) (%d+) (%d+) ([%d-]+) ([%d-]+)\\n()'
 local function corrupt(what) return {'corrupt', what} end
 -- A length, and one that may be absent.
 local function span(text) return text == '-' and 0 or tonumber(text) or MOST end
@@ -30,17 +31,19 @@ local function parse(raw, id, isPart)
   end
   local st, a, t, e, x, w, b, steps, n, ob, rest, retention, c, o, s, k, f, texts = string.match(raw, HEAD, 68)
   if not st then return nil, 'its header is malformed' end
-  local r = {raw = raw, st = st, a = a, t = t, e = tonumber(e), x = tonumber(x), g = w, b = b, steps = steps,
+  local r = {raw = raw, st = st, a = a, t = t, e = tonumber(e), x = tonumber(x), g = w, b = b, steps = tonumber(steps),
     n = tonumber(n), rest = rest, c = c, o = tonumber(o), s = tonumber(s), k = k, f = f, texts = texts}
   local attempt, token = tonumber(a), tonumber(t)
   if attempt < 1 or attempt > MOST or token < 1 or token > MOST or r.e > MOST or r.x > MOST or tonumber(c) > MOST
-    or tonumber(retention) > MOST or (b ~= '-' and (tonumber(b) or MOST + 1) > MOST) then
+    or r.steps > MOST or tonumber(retention) > MOST or (b ~= '-' and (tonumber(b) or MOST + 1) > MOST) then
     return nil, 'a number is malformed'
   end
   if st == 'r' then
     if w ~= '0' and w ~= '1' then return nil, 'its lease is malformed' end
   elseif w ~= 'value' and w ~= 'error' and w ~= 'tombstone' then
     return nil, 'its outcome is malformed'
+  elseif r.steps ~= 0 then
+    return nil, 'it is completed and has steps'
   end
   r.key = texts + r.o + r.s
   r.nonce = r.key + span(k) + span(f)
@@ -71,7 +74,7 @@ end
 -- What changes with the execution. Numbers are given as texts.
 local function head(st, a, t, e, x, w, b, steps, n, ob)
   return '1 ' .. string.sub(KEYS[1], -64) .. ' ' .. st .. ' ' .. a .. ' ' .. t .. ' ' .. e .. ' ' .. x .. ' ' .. w .. ' ' .. b .. ' ' ..
-    steps .. ' ' .. n .. ' ' .. ob .. ' '
+    str(steps) .. ' ' .. n .. ' ' .. ob .. ' '
 end
 -- Redis forgets by itself what has expired; whether it has is judged by the record. 0 would be no moment to Redis.
 local function store(record, e) redis.call('SET', KEYS[1], record, 'PXAT', e == '0' and '1' or e) end

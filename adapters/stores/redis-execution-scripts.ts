@@ -1,19 +1,16 @@
 import { EXECUTION_READS, PRUNE_LUA } from "./redis-execution-reads.ts";
 import { CHANGE_LUA, LOAD_LUA } from "./redis-execution-record.ts";
-import { type RedisScript, redisScript, TIME_LUA } from "./redis-script.ts";
+import { RECORD_STEP, STEPS_LUA } from "./redis-execution-steps.ts";
+import { TOUCH } from "./redis-execution-touch.ts";
+import { ON_TEXT, type RedisScript, redisScript, TIME_LUA } from "./redis-script.ts";
 
-const STEPS_LUA = `
-local function withSteps(r, answer)
-  if r.steps == '0' then return answer end
-  local h = redis.pcall('HGETALL', KEYS[2])
-  if h.err then return corrupt('its steps are no hash') end
-  for i = 1, #h do answer[#answer + 1] = h[i] end
-  return answer
-end
-`;
-
-/** KEYS: record, steps, index, token. ARGV: nonce, lease, retention, when abandoned, operation, scope, =key, =fingerprint. */
+/**
+ * A lease that the same nonce lets again is `relet`, and acquired by who asks: see `redis-executions.ts`.
+ *
+ * KEYS: record, steps, index, token. ARGV: nonce, lease, retention, when abandoned, operation, scope, =key, =fingerprint.
+ */
 const CLAIM = redisScript(
+  ON_TEXT,
   TIME_LUA,
   LOAD_LUA,
   CHANGE_LUA,
@@ -31,8 +28,8 @@ if r then
   if string.sub(r.raw, r.nonce, r.ob - 1) == nonce then
     local lapsed = r.x <= now
     if lapsed then r.x = after(now, lease) end
-    local answer = withSteps(r, {'acquired', r.a, r.t, str(r.x - now), r.b})
-    if lapsed and answer[1] == 'acquired' then
+    local answer = withSteps(r, {lapsed and 'relet' or 'acquired', r.a, r.t, str(r.x - now), r.b})
+    if answer[1] == 'relet' then
       local expiresAt = str(after(r.x, retention))
       relet(r, str(r.x), expiresAt)
       redis.call('PEXPIREAT', KEYS[2], expiresAt)
@@ -58,11 +55,11 @@ if answer[1] ~= 'acquired' then return answer end
 -- First, since a server without memory refuses only what comes first: a claim that is refused leaves nothing behind.
 redis.call('SET', KEYS[4], token)
 redis.call('ZADD', KEYS[3], expiresAt, string.sub(KEYS[1], -64))
-store(head('r', answer[2], token, expiresAt, str(leaseExpiresAt), '0', answer[5], r and r.steps or '0', #nonce, '0') ..
+store(head('r', answer[2], token, expiresAt, str(leaseExpiresAt), '0', answer[5], r and r.steps or 0, #nonce, '0') ..
   retention .. ' ' .. (r and r.c or str(now)) .. ' ' .. #ARGV[5] .. ' ' .. #ARGV[6] .. ' ' ..
   (key == '' and '-' or #key - 1) .. ' ' .. (fingerprint == '' and '-' or #fingerprint - 1) .. '\\n' ..
   ARGV[5] .. ARGV[6] .. string.sub(key, 2) .. string.sub(fingerprint, 2) .. nonce, expiresAt)
-if r and r.steps == '1' then redis.call('PEXPIREAT', KEYS[2], expiresAt) end
+if r and r.steps > 0 then redis.call('PEXPIREAT', KEYS[2], expiresAt) end
 -- Two a claim, by sixteen at a time, since already looking costs something.
 if us % 8 == 0 then prune(KEYS[3], 16, string.sub(KEYS[1], -64)) end
 return answer
@@ -74,6 +71,7 @@ return answer
  * memory does not refuse, which it does to a script's first write only: a claim that runs must not be lost to that.
  */
 const RENEW = redisScript(
+  ON_TEXT,
   TIME_LUA,
   LOAD_LUA,
   CHANGE_LUA,
@@ -94,6 +92,7 @@ return {'renewed', str(leaseExpiresAt - now)}
 
 /** KEYS: record, steps, index. ARGV: token, nonce, retention, kind, bytes, channel. What it stores it does not send back. */
 const COMPLETE = redisScript(
+  ON_TEXT,
   TIME_LUA,
   LOAD_LUA,
   CHANGE_LUA,
@@ -106,7 +105,7 @@ if r.st == 'c' then return outcome(mine and 'committed' or 'finalized', r) end
 if not mine then return {'lost'} end
 local expires = after(now, ARGV[3])
 local expiresAt = str(expires)
-local record = head('c', r.a, r.t, expiresAt, str(now), ARGV[4], '-', '0', r.n, #ARGV[5]) .. string.sub(r.raw, r.rest)
+local record = head('c', r.a, r.t, expiresAt, str(now), ARGV[4], '-', 0, r.n, #ARGV[5]) .. string.sub(r.raw, r.rest)
 redis.call('DEL', KEYS[2])
 -- As a rule it expires earlier than it would have while it ran. That the index learns when it looks.
 if expires > r.e then redis.call('ZADD', KEYS[3], expiresAt, string.sub(KEYS[1], -64)) end
@@ -118,6 +117,7 @@ return {'committed', str(now), record, 'sent'}
 
 /** KEYS: record, steps, index. ARGV: token, nonce, mode, attempt, retention, =lease expired at, channel. */
 const RELEASE = redisScript(
+  ON_TEXT,
   TIME_LUA,
   LOAD_LUA,
   CHANGE_LUA,
@@ -147,53 +147,13 @@ return {'released'}
 `,
 );
 
-/** KEYS: record, steps. ARGV: token, nonce, position, name, kind, bytes. The first outcome of a position stays. */
-const STEP = redisScript(
-  TIME_LUA,
-  LOAD_LUA,
-  CHANGE_LUA,
-  `
-local r, wrong = present()
-if wrong then return corrupt(wrong) end
-if not r then return {'missing'} end
-if not holds(r, ARGV[1], ARGV[2]) then return {'lost'} end
-if r.st == 'c' then return {'finalized'} end
-local p, expiresAt = ARGV[3], str(r.e)
-if r.steps == '0' then
-  -- Those of a record that has expired may still be there.
-  redis.call('DEL', KEYS[2])
-else
-  local known = redis.pcall('HEXISTS', KEYS[2], p .. 'b')
-  if type(known) == 'table' then return corrupt('its steps are no hash') end
-  if known == 1 then return {'recorded'} end
-  redis.call('PEXPIREAT', KEYS[2], expiresAt)
-end
-redis.call('HSET', KEYS[2], p .. 'n', ARGV[4], p .. 'k', ARGV[5], p .. 'b', ARGV[6])
-redis.call('PEXPIREAT', KEYS[2], expiresAt)
-if r.steps == '0' then
-  store(head('r', r.a, r.t, expiresAt, str(r.x), r.g, r.b, '1', r.n, '0') .. string.sub(r.raw, r.rest), expiresAt)
-end
-return {'recorded'}
-`,
-);
-
-/** KEYS: record. ARGV: nonce. Writes to the record without changing it, so that WAIT waits for it. */
-const TOUCH = redisScript(
-  LOAD_LUA,
-  `
-local r = load(KEYS[1])
-if not r or string.sub(r.raw, r.nonce, r.ob - 1) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', r.e))
-`,
-);
-
 /** One script an operation: the decisions of `execution-record.ts`, said in Lua. */
 export const EXECUTION_SCRIPTS = {
   claim: CLAIM,
   renew: RENEW,
   complete: COMPLETE,
   release: RELEASE,
-  step: STEP,
+  step: RECORD_STEP,
   touch: TOUCH,
   ...EXECUTION_READS,
 } as const satisfies Record<string, RedisScript>;

@@ -1,8 +1,7 @@
 import type { Clock } from "../../src/clock.ts";
-import { recordCorrupt, viewOf } from "../../src/execution-record.ts";
+import { viewOf } from "../../src/execution-record.ts";
 import type {
   ClaimRequest,
-  ClaimResult,
   CompleteResult,
   ExecutionStore,
   ExecutionView,
@@ -14,11 +13,12 @@ import type {
   StoreCall,
 } from "../../src/store.ts";
 import { BUCKETS_AT_ONCE, eachWindow } from "./redis-buckets.ts";
-import type { RedisConnection } from "./redis-connection.ts";
+import type { RedisConnection, ScriptCall } from "./redis-connection.ts";
 import { unavailable } from "./redis-errors.ts";
+import { type Answer, answerOf, claimResultOf, settledOf } from "./redis-execution-answers.ts";
 import { EXECUTION_SCRIPTS as scripts } from "./redis-execution-scripts.ts";
 import { bucketOf, type RedisKeys } from "./redis-keys.ts";
-import { argumentOf, committedOf, recordOf, stepsOf, text, whole } from "./redis-rows.ts";
+import { argumentOf, recordOf, text, whole } from "./redis-rows.ts";
 import type { RedisScript } from "./redis-script.ts";
 import type { RedisWakeups } from "./redis-wakeups.ts";
 
@@ -37,17 +37,28 @@ export interface RedisExecutionsOptions {
   readonly wakeups: RedisWakeups;
 }
 
+/** How many of a record's keys scripts need that don't need all: the record, its steps, the index and the token. */
+const KEYS_OF: ReadonlyMap<RedisScript, number> = new Map([
+  [scripts.get, 1],
+  [scripts.step, 2],
+  [scripts.renew, 3],
+  [scripts.complete, 3],
+  [scripts.release, 3],
+]);
+
 /** The executions of a Redis ledger: each operation one script. */
 export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore {
   const { connection, keys, clock, storeKeys, durability, wakeups } = options;
 
-  const ofRecord = (id: string): [string, string, string, string] => {
+  /** A script names no key that it does not need: while the slot of several moves, they may be on two nodes. */
+  const callOf = (script: RedisScript, id: string, args: (string | Buffer)[]): ScriptCall => {
     const bucket = bucketOf(id);
-    return [keys.record(id), keys.steps(id), keys.index(bucket), keys.token(bucket)];
+    const all = [keys.steps(id), keys.index(bucket), keys.token(bucket)];
+    return { keys: [keys.record(id), ...all.slice(0, (KEYS_OF.get(script) ?? 4) - 1)], args };
   };
 
   async function run(script: RedisScript, id: string, args: (string | Buffer)[], call: StoreCall): Promise<Answer> {
-    return answerOf(await connection.run(script, { keys: ofRecord(id), args }, call));
+    return answerOf(await connection.run(script, callOf(script, id, args), call));
   }
 
   /** Runs a script whose write has to be on replicas too where the answer says that it stands. */
@@ -55,23 +66,18 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
     script: RedisScript,
     { id, nonce }: { id: string; nonce: string },
     args: (string | Buffer)[],
-    stands: string,
     call: StoreCall,
   ): Promise<Answer> {
     if (durability === undefined) return run(script, id, args, call);
     const { replicas, timeoutMs } = durability;
+    const [stands, state] = script === scripts.claim ? ["acquired", "r"] : ["committed", "c"];
     const durably = {
       touch: scripts.touch,
-      call: { keys: [keys.record(id)] as const, args: [nonce] },
+      call: { keys: [keys.record(id)] as const, args: [nonce, state] },
       wait: ["WAIT", String(replicas), String(timeoutMs)],
       needsReplicas: ([status]: unknown[]) => text(status) === stands,
     };
-    const { answer, replicas: reached } = await connection.runDurably(
-      script,
-      { keys: ofRecord(id), args },
-      durably,
-      call,
-    );
+    const { answer, replicas: reached } = await connection.runDurably(script, callOf(script, id, args), durably, call);
     if (durably.needsReplicas(answer) && reached < replicas) {
       const short = new Error(`${reached} of ${replicas} replicas confirmed within ${timeoutMs} ms`);
       throw unavailable("Too few replicas have the write", short);
@@ -81,9 +87,15 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
 
   return {
     async claim(request, call) {
-      return claimResultOf(
-        await runDurably(scripts.claim, request, claimArguments(request, storeKeys), "acquired", call),
-      );
+      const deadline = clock.monotonic() + call.timeoutMs;
+      const args = claimArguments(request, storeKeys);
+      const answer = await runDurably(scripts.claim, request, args, call);
+      if (durability === undefined || answer[0] !== "relet") return claimResultOf(answer);
+      // What was confirmed beside it may have been the lease before, which had the same nonce: asked again, it is this one.
+      const timeoutMs = Math.max(1, deadline - clock.monotonic());
+      const again = await runDurably(scripts.claim, request, args, { timeoutMs });
+      if (again[0] !== "relet") return claimResultOf(again);
+      throw unavailable("The claim's lease lapsed before replicas had it", new Error("leaseMs is too short"));
     },
 
     async renew({ id, token, nonce, leaseMs, retentionMs }, call) {
@@ -98,7 +110,7 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
       // The driver reads the bytes later: what the caller does to them until then must not get into the ledger.
       const bytes = new Uint8Array(outcome.bytes);
       const args = [String(token), nonce, String(retentionMs), outcome.kind, argumentOf(bytes), keys.channel(id)];
-      const answer = await runDurably(scripts.complete, request, args, "committed", call);
+      const answer = await runDurably(scripts.complete, request, args, call);
       wakeups.wake(id);
       return settledOf(answer, bytes) as CompleteResult;
     },
@@ -175,17 +187,6 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
   };
 }
 
-/** An answer whose first part has been read as a text. */
-type Answer = readonly [status: string, ...rest: unknown[]];
-
-/** @throws EvenkeelError `RECORD_CORRUPT`, as the script says. */
-function answerOf(answer: unknown[]): Answer {
-  const status = text(answer[0]);
-  if (status === "corrupt") throw recordCorrupt(text(answer[1]));
-  answer[0] = status;
-  return answer as [string, ...unknown[]];
-}
-
 function claimArguments(request: ClaimRequest, storeKeys: boolean): string[] {
   const { nonce, leaseMs, retentionMs, onAbandoned, operation, scope, key, fingerprint } = request;
   const known = [storeKeys ? optional(key) : "", optional(fingerprint)];
@@ -207,40 +208,4 @@ function listArguments({ operation, status, after = "" }: ListExecutionsRequest,
 /** Told apart from a text that is empty. */
 function optional(value: string | undefined): string {
   return value === undefined ? "" : `=${value}`;
-}
-
-function claimResultOf(answer: Answer): ClaimResult {
-  const [status, ...rest] = answer;
-  switch (status) {
-    case "acquired": {
-      const [attempt, token, leaseRemainingMs, abandonedAt, ...steps] = rest;
-      const before = text(abandonedAt);
-      return {
-        status,
-        attempt: whole(attempt),
-        token: whole(token),
-        leaseRemainingMs: whole(leaseRemainingMs),
-        ...(before === "-" ? {} : { abandonedAt: whole(before) }),
-        steps: stepsOf(steps),
-      };
-    }
-    case "completed":
-      return { status, ...committedOf(rest[0], rest[1]) };
-    case "running":
-      return { status, attempt: whole(rest[0]), leaseRemainingMs: whole(rest[1]) };
-    case "abandoned": {
-      const [attempt, leaseExpiredAt, ...steps] = rest;
-      return { status, attempt: whole(attempt), leaseExpiredAt: whole(leaseExpiredAt), steps: stepsOf(steps) };
-    }
-    default:
-      return { status: "mismatch" };
-  }
-}
-
-/** @param sent - The bytes of the completion that was asked for, which an answer that they stand does not repeat. */
-function settledOf([status, now, record, isSent]: Answer, sent?: Uint8Array): CompleteResult | ReleaseResult {
-  if (status === "committed" || status === "finalized") {
-    return { status, ...committedOf(now, record, isSent === undefined ? undefined : sent) };
-  }
-  return { status } as CompleteResult | ReleaseResult;
 }

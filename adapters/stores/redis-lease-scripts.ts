@@ -1,10 +1,10 @@
-import { type RedisScript, redisScript, TIME_LUA } from "./redis-script.ts";
+import { onPrimary, onSortedSet, type RedisScript, redisScript, TIME_LUA } from "./redis-script.ts";
 
 /**
  * All leases are in one hash: name -> format, epoch, renewals, duration, expires at, nonce and holder, with spaces between
  * them; nonce and holder are base64url, so that they hold none. An index has the names by the moment at which they lapse.
  *
- * KEYS of all scripts: leases, index, epoch.
+ * KEYS: leases, index, epoch, or as many of them as a script needs.
  */
 const PRELUDE = `
 ${TIME_LUA}
@@ -38,8 +38,12 @@ local function view(status, name, l)
 end
 `;
 
+/** No name is a NUL. */
+const ON_INDEX = onSortedSet(2);
+
 /** ARGV: name, holder, nonce, duration, and how long a lapsed lease is kept. */
 const ACQUIRE = redisScript(
+  ON_INDEX,
   PRELUDE,
   `
 local name, holder, nonce, duration = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -70,6 +74,7 @@ return {'acquired', str(epoch), str(x - now)}
 
 /** ARGV: name, holder, epoch, duration. */
 const RENEW = redisScript(
+  ON_INDEX,
   PRELUDE,
   `
 local l, wrong = load(ARGV[1])
@@ -86,6 +91,7 @@ return {'renewed', str(l.x - now)}
 
 /** ARGV: name, holder, epoch. */
 const RELEASE = redisScript(
+  ON_INDEX,
   PRELUDE,
   `
 local l, wrong = load(ARGV[1])
@@ -100,6 +106,7 @@ return {'released'}
 
 /** ARGV: name. */
 const GET = redisScript(
+  onPrimary("'HDEL', KEYS[1], '\\0'"),
   PRELUDE,
   `
 local l, wrong = load(ARGV[1])
@@ -111,6 +118,7 @@ return view('found', ARGV[1], l)
 
 /** ARGV: prefix. What can't be read is left out. */
 const LIST = redisScript(
+  ON_INDEX,
   PRELUDE,
   `
 local prefix = ARGV[1]

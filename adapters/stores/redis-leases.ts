@@ -1,8 +1,9 @@
 import { recordCorrupt } from "../../src/execution-record.ts";
 import type { LeaseStore, LeaseView, ReleaseLeaseResult, RenewLeaseResult, StoreCall } from "../../src/store.ts";
-import type { RedisConnection } from "./redis-connection.ts";
+import type { RedisConnection, ScriptCall } from "./redis-connection.ts";
 import type { RedisKeys } from "./redis-keys.ts";
 import { LEASE_SCRIPTS as scripts } from "./redis-lease-scripts.ts";
+import { assertNames } from "./redis-names.ts";
 import { text, whole } from "./redis-rows.ts";
 import type { RedisScript } from "./redis-script.ts";
 
@@ -16,23 +17,33 @@ export interface RedisLeasesOptions {
 
 /** The leases of a Redis ledger: each operation one script. */
 export function redisLeases({ connection, keys }: RedisLeasesOptions): LeaseStore {
-  const ofLeases = [keys.leases, keys.leaseIndex, keys.epoch] as const;
+  /** A script names no key that it does not need: while the slot of several moves, they may be on two nodes. */
+  const keysOf = (script: RedisScript): ScriptCall["keys"] => {
+    if (script === scripts.get) return [keys.leases];
+    return [keys.leases, keys.leaseIndex, ...(script === scripts.acquire ? [keys.epoch] : [])];
+  };
 
-  async function run(script: RedisScript, args: readonly string[], call: StoreCall): Promise<unknown[]> {
-    return intact(await connection.run(script, { keys: [...ofLeases], args }, call));
+  /** @param name - Of a lease, or what the names of several begin with. */
+  async function ask(script: RedisScript, [name, ...args]: [string, ...string[]], call: StoreCall): Promise<unknown[]> {
+    assertNames("redisStore.leases", "names", name);
+    return connection.run(script, { keys: keysOf(script), args: [name, ...args] }, call);
+  }
+
+  async function run(script: RedisScript, args: [string, ...string[]], call: StoreCall): Promise<unknown[]> {
+    return intact(await ask(script, args, call));
   }
 
   return {
     async acquire({ name, holder, nonce, durationMs }, call) {
-      const args = [name, packed(holder), packed(nonce), String(durationMs), String(KEPT_AFTER_LAPSE_MS)];
-      const answer = await run(scripts.acquire, args, call);
+      const lasting = [String(durationMs), String(KEPT_AFTER_LAPSE_MS)];
+      const answer = await run(scripts.acquire, [name, packed(holder), packed(nonce), ...lasting], call);
       if (text(answer[0]) === "held") return { status: "held", ...viewOf(answer) };
       return { status: "acquired", epoch: whole(answer[1]), remainingMs: whole(answer[2]) };
     },
 
     async renew({ name, holder, epoch, durationMs }, call) {
-      const args = [name, packed(holder), String(epoch), String(durationMs)];
-      const [status, remainingMs] = await run(scripts.renew, args, call);
+      const held = [packed(holder), String(epoch), String(durationMs)];
+      const [status, remainingMs] = await run(scripts.renew, [name, ...held], call);
       if (text(status) === "renewed") return { status: "renewed", remainingMs: whole(remainingMs) };
       return { status: text(status) } as RenewLeaseResult;
     },
@@ -48,7 +59,7 @@ export function redisLeases({ connection, keys }: RedisLeasesOptions): LeaseStor
     },
 
     async list(prefix, call) {
-      const answers = await connection.run(scripts.list, { keys: [...ofLeases], args: [prefix] }, call);
+      const answers = await ask(scripts.list, [prefix], call);
       const views = answers.map((answer) => viewOf(answer as unknown[]));
       return views.sort((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)));
     },

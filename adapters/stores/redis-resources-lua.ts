@@ -1,19 +1,27 @@
+import { onSortedSet } from "./redis-script.ts";
+
 /**
  * What the scripts of resources have in common. Numbers travel and rest as decimal texts, since `tostring` and cjson of Lua
  * keep 14 digits of them; doubles hold every whole number that the contract knows.
  */
 
-/** Names the keys, and stops where one is of a type that this version never made of it: before anything is read or written. */
+/**
+ * Names the keys, and stops where one is lost that belongs to others, or is of a type that this version never made of it:
+ * before anything is read or written.
+ */
 export const GROUP_KEYS = `
+${onSortedSet(4)}
 local GROUP, ROWS, SPECS, ORDER, CHANGES, SILENT, ENDED = unpack(KEYS)
 local CORRUPT = { 'corrupt' }
 local function text(number) return string.format('%.0f', number) end
-local groupType
+local has = {}
 for i, key in ipairs(KEYS) do
   local kind = redis.call('TYPE', key).ok
-  if i == 1 then groupType = kind end
-  if kind ~= 'none' and kind ~= (i <= 3 and 'hash' or 'zset') then return CORRUPT end
+  has[i] = kind ~= 'none'
+  if has[i] and kind ~= (i <= 3 and 'hash' or 'zset') then return CORRUPT end
 end
+-- Rows are in both of their indexes, and in a group: its record is never made over, nor its rows.
+if has[2] ~= has[4] or has[2] ~= has[5] or (has[2] and not has[1]) then return CORRUPT end
 `;
 
 /** One moment for all of a script, in whole milliseconds, and in microseconds for tokens. */
@@ -31,7 +39,7 @@ local function whole(digits)
   if number and number <= TOP then return number end
 end
 local group
-if groupType ~= 'none' then
+if has[1] then
   local stored = redis.call('HMGET', GROUP,
     'format', 'group', 'mark', 'epoch', 'generation', 'sequence', 'floor', 'token')
   group = {
@@ -157,7 +165,10 @@ end
 export const STEP_ROWS = 1_000;
 const STEP_BYTES = 4 * 1_024 * 1_024;
 
-/** Collects rows that can be read for an answer, each with its spec. The others are passed over: `get` says what is wrong. */
+/**
+ * Collects rows for an answer, each with its spec. One that can't be read, or is not there, ends a script: who took it for absent
+ * would make it a second time.
+ */
 export const ANSWERED_ROWS = `
 local answered = {}
 local bytes = 0

@@ -1,5 +1,5 @@
 import { ANSWERED_ROWS, GROUP_KEYS, GROUP_RECORD, NOW, ROWS } from "./redis-resources-lua.ts";
-import { redisScript } from "./redis-script.ts";
+import { onSortedSet, redisScript } from "./redis-script.ts";
 
 /** `desiredOf`. Argument: group. */
 export const GET_DESIRED = redisScript(
@@ -42,6 +42,7 @@ local from, limit = ARGV[1], tonumber(ARGV[2])
 local wanted = ARGV[3] == 'only' and {} or nil
 for i = 4, #ARGV do wanted[ARGV[i]] = true end
 local taken, walked = 0, 0
+if redis.call('HLEN', ROWS) ~= redis.call('ZCARD', ORDER) then return CORRUPT end
 while true do
   local found = redis.call('ZRANGEBYLEX', ORDER, from, '+', 'LIMIT', 0, 100)
   for _, member in ipairs(found) do
@@ -49,9 +50,12 @@ while true do
     if isEnough(walked) then return reply('rows', text(nowMs), from) end
     local packed = redis.call('HGET', ROWS, member)
     -- The state alone costs a twentieth of the row.
-    if packed and (not wanted or wanted[string.match(packed, '^1 (%u+) ') or '']) then
+    local state = packed and string.match(packed, '^1 (%u+) ')
+    if not state or not STATES[state] then return CORRUPT end
+    if not wanted or wanted[state] then
       local row = parse(member, packed)
-      if row and answer(member, row) then taken = taken + 1 end
+      if not row or not answer(member, row) then return CORRUPT end
+      taken = taken + 1
     end
     walked = walked + 1
     from = '(' .. member
@@ -84,16 +88,17 @@ end
 local limit, last = tonumber(ARGV[3]), tonumber(ARGV[4])
 if not last or isReset == 'reset' then last = group and group.sequence or 0 end
 local taken, walked, state = 0, 0, nil
+if redis.call('HLEN', ROWS) ~= redis.call('ZCARD', CHANGES) then return CORRUPT end
 while not state do
   local found = redis.call('ZRANGEBYSCORE', CHANGES, '(' .. text(sequence), text(last), 'WITHSCORES', 'LIMIT', 0, 100)
   for i = 1, #found, 2 do
     if taken == limit then state = 'done' break end
     if isEnough(walked) then state = 'more' break end
     local row = readable(found[i])
-    if row and answer(found[i], row) then taken = taken + 1 end
-    walked = walked + 1
-    -- Past rows that can't be read too, or they would be in everybody's way for ever.
     sequence = tonumber(found[i + 1])
+    if not row or row.sequence ~= sequence or not answer(found[i], row) then return CORRUPT end
+    taken = taken + 1
+    walked = walked + 1
   end
   if not state and #found < 200 then state = 'done' end
 end
@@ -128,12 +133,13 @@ while true do
   for i = 1, #found, 2 do
     local member, since = found[i], tonumber(found[i + 1])
     local row = readable(member)
-    if row and row.state == 'PROVISIONED' then
-      if taken == limit or nowMs - since <= age then
-        return reply('rows', text(nowMs), string.format('%.17g', math.max(0, since + age + 1 - nowMs)), false, false)
-      end
-      if answer(member, row) then taken = taken + 1 end
+    if not row or row.state ~= 'PROVISIONED' then return CORRUPT end
+    if taken == limit or nowMs - since <= age then
+      local nextIn = math.min(math.max(0, since + age + 1 - nowMs), 9007199254740991)
+      return reply('rows', text(nowMs), string.format('%.17g', nextIn), false, false)
     end
+    if not answer(member, row) then return CORRUPT end
+    taken = taken + 1
     walked = walked + 1
     if isEnough(walked) then return reply('rows', text(nowMs), false, found[i + 1], member) end
   end
@@ -144,10 +150,13 @@ end
 );
 
 /** Names of groups. Arguments: where to begin, how many at most. */
-export const GROUP_NAMES = redisScript(`
+export const GROUP_NAMES = redisScript(
+  onSortedSet(1),
+  `
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'none' and kind ~= 'zset' then return { 'corrupt' } end
 local names = redis.call('ZRANGEBYLEX', KEYS[1], ARGV[1], '+', 'LIMIT', 0, ARGV[2])
 table.insert(names, 1, 'names')
 return names
-`);
+`,
+);

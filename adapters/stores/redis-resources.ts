@@ -9,6 +9,7 @@ import type {
   SetDesiredResult,
   WriteResult,
 } from "../../src/store.ts";
+import { assertNames } from "./redis-names.ts";
 import { APPLY } from "./redis-resources-apply.ts";
 import { groupKeys, groupNamesKey, rowMember } from "./redis-resources-keys.ts";
 import { STEP_ROWS } from "./redis-resources-lua.ts";
@@ -37,7 +38,10 @@ export interface RedisResourcesOptions {
 export function redisResources({ connection, clock, prefix }: RedisResourcesOptions): ResourceStore {
   const names = groupNames(prefix);
   const steps = (call: { readonly timeoutMs: number }) => stepsOf(connection, clock, call);
-  const keysOf = (group: string) => groupKeys(prefix, group);
+  const keysOf = (group: string, ...ids: readonly string[]) => {
+    assertNames("redisStore.resources", "groups and ids", group, ...ids);
+    return groupKeys(prefix, group);
+  };
   /** Of all marks of a group that ever were, none is equal: a ledger that was lost can't have had it. */
   const newMark = (): string => makeNonce(systemRandom);
 
@@ -55,9 +59,10 @@ export function redisResources({ connection, clock, prefix }: RedisResourcesOpti
     },
 
     async setDesired({ group, epoch, desired }, call): Promise<SetDesiredResult> {
+      const keys = keysOf(group);
       const own = steps(call);
       await names.register(group, own);
-      const reply = await own.run(SET_DESIRED, keysOf(group), [group, String(epoch), newMark(), storedText(desired)]);
+      const reply = await own.run(SET_DESIRED, keys, [group, String(epoch), newMark(), storedText(desired)]);
       if (isFenced(reply)) return { status: "fenced", epoch: whole(reply[1]) };
       if (text(reply[1]) === "new") await names.made(group, own);
       return { status: "set", generation: whole(reply[2]) };
@@ -68,9 +73,10 @@ export function redisResources({ connection, clock, prefix }: RedisResourcesOpti
       const specs = writes.map(({ spec }) => spec);
       const statusArguments = status === undefined ? ["0", ""] : ["1", storedText(status)];
       const args = [group, String(epoch), newMark(), ...statusArguments, ...writes.flatMap(writeArguments)];
+      const keys = keysOf(group, ...writes.map(({ id }) => id));
       const own = steps(call);
       await names.register(group, own);
-      const reply = await own.run(APPLY, keysOf(group), args);
+      const reply = await own.run(APPLY, keys, args);
       if (isFenced(reply)) return { status: "fenced", epoch: whole(reply[1]) };
       if (text(reply[1]) === "new") await names.made(group, own);
       const nowMs = whole(reply[2]);
@@ -86,23 +92,25 @@ export function redisResources({ connection, clock, prefix }: RedisResourcesOpti
 
     async heartbeat({ group, beats }, call) {
       const args = beats.flatMap(({ id, incarnation }) => [id, incarnation === undefined ? "" : String(incarnation)]);
-      const [, ...answers] = await steps(call).run(HEARTBEAT, keysOf(group), [group, ...args]);
+      const keys = keysOf(group, ...beats.map(({ id }) => id));
+      const [, ...answers] = await steps(call).run(HEARTBEAT, keys, [group, ...args]);
       return answers.map((answer): HeartbeatResult => ({ status: text(answer) as HeartbeatResult["status"] }));
     },
 
     async get(group, id, call) {
-      const reply = await steps(call).run(GET, keysOf(group), [id]);
+      const reply = await steps(call).run(GET, keysOf(group, id), [id]);
       return text(reply[0]) === "missing" ? undefined : rowsFrom(group, reply, 2, whole(reply[1]))[0];
     },
 
     async list({ group, states, limit, after }, call) {
+      const keys = keysOf(group, after?.id ?? "");
       const rows: ResourceRow[] = [];
       const wanted = states === undefined ? ["all"] : ["only", ...states];
       const own = steps(call);
       let from: string | Buffer | undefined = after === undefined ? "-" : `(${rowMember(after)}`;
       while (from !== undefined) {
         const args: (string | Buffer)[] = [from, String(limit - rows.length), ...wanted];
-        const reply = await own.run(LIST, keysOf(group), args);
+        const reply = await own.run(LIST, keys, args);
         rows.push(...rowsFrom(group, reply, 3, whole(reply[1])));
         from = (reply[2] ?? undefined) as Buffer | undefined;
       }

@@ -1,9 +1,13 @@
+import type { Clock } from "../../src/clock.ts";
 import { EvenkeelError } from "../../src/errors.ts";
-import type { RedisClient } from "./redis-client.ts";
+import type { AskRedis, RedisClient } from "./redis-client.ts";
 import { redisError, unavailable } from "./redis-errors.ts";
 
 /** The oldest server on which the store is run: older ones get no more fixes from anybody. */
 const OLDEST = [6, 2] as const;
+
+/** A cluster's slowest primary may hold up the first call by this. */
+const LONGEST_MS = 1_000;
 
 /** What could be learned of a server: absent parts are unknown, as where commands are denied. */
 interface ServerSettings {
@@ -12,17 +16,34 @@ interface ServerSettings {
   readonly policy?: string;
 }
 
+export interface SettingsCheck {
+  readonly clock: Clock;
+  readonly allowEviction: boolean;
+  /** How long the call has that wants to know. */
+  readonly timeoutMs: number;
+}
+
 /**
- * Refuses servers on which the guarantees would not hold: a replica, one that evicts, one too old. Each primary of a cluster
- * is asked.
+ * Refuses servers on which the guarantees would not hold: a replica, one that evicts, one too old. Of a cluster those
+ * primaries are judged that answer while the call can still be made: one that is away must not stop the others.
  *
- * @returns whether each server told its eviction policy.
- * @throws EvenkeelError `STORE_MISCONFIGURED`, `STORE_UNAVAILABLE`.
+ * @returns whether each server told its eviction policy, and how many did not answer.
+ * @throws EvenkeelError `STORE_MISCONFIGURED`; `STORE_UNAVAILABLE` where nobody answers.
  */
-export async function checkSettings(client: RedisClient, allowEviction: boolean): Promise<"known" | "unknown"> {
-  const servers = await settingsOf(client);
+export async function checkSettings(
+  client: RedisClient,
+  { clock, allowEviction, timeoutMs }: SettingsCheck,
+): Promise<{ readonly policy: "known" | "unknown"; readonly silent: number }> {
+  const isCluster = client.topology === "cluster";
+  const boundMs = isCluster ? Math.min(LONGEST_MS, timeoutMs / 2) : timeoutMs;
+  const asked = client.primaries().map((ask) => inTime(settingsOf(ask), boundMs, clock));
+  const answers = await Promise.allSettled(asked);
+  const servers = answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []));
+  const [failure] = answers.flatMap((answer) => (answer.status === "rejected" ? [answer.reason] : []));
+  if (servers.length === 0) throw redisError(failure ?? new Error("the cluster has no primary"));
   for (const server of servers) {
-    if (server.role === "slave") throw notPrimary(client);
+    // A cluster sends writes to a primary by itself; one that is a replica now was none a moment ago.
+    if (server.role === "slave" && !isCluster) throw notPrimary(client);
     if (server.version !== undefined && isOlder(server.version)) {
       throw misconfigured(`Redis is of version ${server.version}; redisStore needs ${OLDEST.join(".")} or later`);
     }
@@ -32,27 +53,35 @@ export async function checkSettings(client: RedisClient, allowEviction: boolean)
       );
     }
   }
-  return allowEviction || servers.every(({ policy }) => policy !== undefined) ? "known" : "unknown";
+  const isKnown = allowEviction || servers.every(({ policy }) => policy !== undefined);
+  return { policy: isKnown ? "known" : "unknown", silent: answers.length - servers.length };
+}
+
+/** What nobody answers, as ioredis may leave a command to a server that is away, must not be waited for by all that follow. */
+function inTime<T>(answer: Promise<T>, boundMs: number, clock: Clock): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const late = (): void => reject(new Error(`no answer to INFO within ${Math.round(boundMs)} ms`));
+    const timer = clock.setTimer(boundMs, late, { ref: false });
+    answer.then(resolve, reject).finally(() => timer.clear());
+  });
 }
 
 /** INFO tells all in one round trip, also where CONFIG is denied, as managed services do. */
-async function settingsOf(client: RedisClient): Promise<ServerSettings[]> {
-  const infos = await optional(client, ["INFO"]);
-  if (infos !== undefined) {
-    const servers = infos.map((info) => settingsIn(textOf(info)));
-    if (servers.every(({ policy }) => policy !== undefined)) return servers;
-  }
-  const policies = await optional(client, ["CONFIG", "GET", "maxmemory-policy"]);
-  return policies?.map((reply) => policyIn(reply)) ?? [{}];
+async function settingsOf(ask: AskRedis): Promise<ServerSettings> {
+  const info = await optional(ask, ["INFO"]);
+  const told = info === undefined ? {} : settingsIn(textOf(info));
+  if (told.policy !== undefined) return told;
+  const policy = await optional(ask, ["CONFIG", "GET", "maxmemory-policy"]);
+  return policy === undefined ? told : { ...told, ...policyIn(policy) };
 }
 
-/** The answers, or nothing where the user of the client may not ask. */
-async function optional(client: RedisClient, args: readonly string[]): Promise<unknown[] | undefined> {
+/** The answer, or nothing where the user of the client may not ask. */
+async function optional(ask: AskRedis, args: readonly string[]): Promise<unknown> {
   try {
-    return await client.askPrimaries(args);
+    return await ask(args);
   } catch (error) {
     if (error instanceof Error && /\bNOPERM\b|unknown command/i.test(error.message)) return undefined;
-    throw redisError(error);
+    throw error;
   }
 }
 
@@ -88,7 +117,7 @@ function isOlder(version: string): boolean {
   return major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1]);
 }
 
-/** Behind Sentinels and in clusters a client is on a replica for a moment after a failover, and elsewhere for good. */
+/** Behind Sentinels a client is on a replica for a moment after a failover, and elsewhere for good. */
 function notPrimary({ topology }: RedisClient): EvenkeelError {
   const what = "The Redis client is connected to a replica";
   if (topology !== "server") return unavailable(what, new Error("a failover is under way"));

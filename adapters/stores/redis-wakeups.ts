@@ -5,7 +5,7 @@ export interface RedisWakeupsOptions {
   /** The channel of a record, and the record of a channel. */
   readonly channelOf: (id: string) => string;
   /** Opens what is listened on, on first use. Absent where there is nothing to listen on. */
-  readonly open?: ((onMessage: (channel: string) => void) => Promise<RedisSubscriber>) | undefined;
+  readonly open?: ((onMessage: (channel: string) => void) => RedisSubscriber) | undefined;
 }
 
 /**
@@ -21,7 +21,7 @@ export class RedisWakeups {
   readonly #subscribed = new Set<string>();
   /** Settles after everything that was asked of the subscriber so far, so that it is asked in order. */
   #asked: Promise<unknown> = Promise.resolve();
-  #subscriber: Promise<RedisSubscriber> | undefined;
+  #subscriber: RedisSubscriber | undefined;
   #closed = false;
 
   constructor(options: RedisWakeupsOptions) {
@@ -61,16 +61,16 @@ export class RedisWakeups {
     this.#closed = true;
     const listened = [...this.#subscribed];
     this.#channels.clear();
-    const subscriber = await this.#subscriber?.catch(() => undefined);
+    const subscriber = this.#subscriber;
     if (subscriber === undefined) return;
     // Not awaited: it may be that nobody answers any more. A connection of ours ends with all that is on it.
-    for (const channel of listened) subscriber.unsubscribe(channel).catch(() => {});
-    await subscriber.close().catch(() => {});
+    for (const channel of listened) void quietly(() => subscriber.unsubscribe(channel));
+    await quietly(() => subscriber.close());
   }
 
   /** Subscribes to a channel or gives it up, as it is watched by then. One that is given up at once is never asked for. */
   #align(channel: string): void {
-    this.#asked = this.#asked.then(async () => {
+    const align = async (): Promise<void> => {
       const wanted = this.#channels.has(channel);
       if (this.#closed || wanted === this.#subscribed.has(channel)) return;
       const subscriber = await this.#open();
@@ -85,9 +85,10 @@ export class RedisWakeups {
         );
       } else {
         this.#subscribed.delete(channel);
-        subscriber.unsubscribe(channel).catch(() => {});
+        void quietly(() => subscriber.unsubscribe(channel));
       }
-    });
+    };
+    this.#asked = this.#asked.then(() => quietly(align));
   }
 
   #heard(channel: string): void {
@@ -97,12 +98,24 @@ export class RedisWakeups {
 
   async #open(): Promise<RedisSubscriber | undefined> {
     this.#subscriber ??= this.#options.open?.((channel) => this.#heard(channel));
+    const subscriber = this.#subscriber;
     try {
-      return await this.#subscriber;
+      await subscriber?.ready;
+      return subscriber;
     } catch {
       // The next one who watches tries again.
       this.#subscriber = undefined;
+      await subscriber?.close();
       return undefined;
     }
+  }
+}
+
+/** A lost hint costs a poll, and nobody waits for what fails here. */
+async function quietly(work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work();
+  } catch {
+    // It may be closed, or no good for listening.
   }
 }

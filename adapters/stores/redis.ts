@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from "../../src/clock.ts";
 import { type EventListener, emitTo } from "../../src/events.ts";
-import { acceptOptions, isPlainText, type OptionRules, rules } from "../../src/option-rules.ts";
+import { acceptOptions, invalidOptions, isPlainText, type OptionRules, rules } from "../../src/option-rules.ts";
 import type { LedgerStore } from "../../src/store.ts";
 import { redisClientOf } from "./redis-client-detection.ts";
 import type { Ioredis } from "./redis-client-ioredis.ts";
@@ -73,6 +73,9 @@ export function redisStore(client: NodeRedis | Ioredis, options: RedisStoreOptio
   const clock = options.clock ?? systemClock;
   const redis = redisClientOf("the first argument", client);
   const listening = options.subscriber === undefined ? undefined : redisClientOf("subscriber", options.subscriber);
+  if (listening !== undefined && listening.listen === undefined) {
+    throw invalidOptions("redisStore", "subscriber must be a client that can subscribe, which a pool can't");
+  }
   const keys = new RedisKeys(keyPrefix);
   const onUnknownPolicy = (): void => {
     emitTo(onEvent, {
@@ -85,7 +88,7 @@ export function redisStore(client: NodeRedis | Ioredis, options: RedisStoreOptio
   const connection = new RedisConnection(redis, { clock, allowEviction, onUnknownPolicy });
   const wakeups = new RedisWakeups({
     channelOf: (id) => keys.channel(id),
-    open: listening === undefined ? redis.duplicate?.bind(redis) : async (onMessage) => listening.listen(onMessage),
+    open: listening === undefined ? redis.duplicate?.bind(redis) : listening.listen?.bind(listening),
   });
   return {
     executions: redisExecutions({ connection, keys, clock, storeKeys, durability, wakeups }),

@@ -27,15 +27,17 @@ export async function timedNodeRedis(client: RedisClientType): Promise<TimedClie
 export async function timedIoredis(client: Redis): Promise<TimedClient<Redis>> {
   const time = timeKey(([command = "", ...args]) => client.call(command, ...args));
   await time.advance(0);
-  const callOn =
-    (target: { callBuffer: (...args: never[]) => unknown }) =>
-    (...args: unknown[]) =>
-      target.callBuffer(...(time.rewritten(args) as never[]));
   const timed = intercept(client, {
-    callBuffer: callOn(client as never),
+    createBuiltinCommand: (command: string) => ({
+      buffer: (...args: unknown[]) => {
+        const [name, ...rest] = time.rewritten([command, ...args]);
+        return client.createBuiltinCommand(String(name)).buffer.call(client, ...(rest as never[]));
+      },
+    }),
     pipeline: () => {
       const pipeline = client.pipeline();
-      return intercept(pipeline, { callBuffer: callOn(pipeline as never) });
+      const callBuffer = (...args: unknown[]) => pipeline.callBuffer(...(time.rewritten(args) as [string]));
+      return intercept(pipeline, { callBuffer });
     },
   });
   return { client: timed, advance: time.advance, forget: time.forget };

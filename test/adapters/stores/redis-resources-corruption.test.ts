@@ -75,7 +75,7 @@ describeRedis("resources in Redis that can't be read", () => {
     ],
     ["with a time of two dashes", (packed) => packed.replace(" - ", " -- ")],
     ["that is another's", () => packedOf("a")],
-  ])("a row %s is RECORD_CORRUPT, stays, and hides no other", async (_, damage) => {
+  ])("a row %s is RECORD_CORRUPT, stays, and fails every answer that it would be in", async (_, damage) => {
     await client.hSet(rowsKey(), member("b"), await damage(await packedOf("b")));
     const before = await stored();
     await isCorrupt(store.resources.get(group, "b", CALL));
@@ -86,32 +86,76 @@ describeRedis("resources in Redis that can't be read", () => {
     await isCorrupt(resources.heartbeat({ group, beats: [{ id: "c" }, { id: "b", incarnation: 1 }] }, CALL));
     expect(await stored(), "nothing of a batch is written").toEqual(before);
 
-    expect(idsOf(await resources.list({ group, limit: 9 }, CALL))).toEqual(["a", "c"]);
-    expect(idsOf(await resources.list({ group, limit: 9, states: ["PROVISIONED"] }, CALL))).toEqual(["a", "c"]);
-    const changes = await resources.changedSince({ group, limit: 2 }, CALL);
-    expect(idsOf(changes.rows), "whole pages of those that can be read").toEqual(["a", "c"]);
-    expect((await resources.changedSince({ group, limit: 9, cursor: changes.cursor }, CALL)).rows).toEqual([]);
+    await isCorrupt(resources.list({ group, limit: 9 }, CALL));
+    await isCorrupt(resources.list({ group, limit: 9, states: ["PROVISIONED"] }, CALL));
+    await isCorrupt(resources.changedSince({ group, limit: 2 }, CALL));
     // As if the machine had slept: an age below nothing makes all of them stale.
-    expect(idsOf((await resources.staleBefore({ group, ageMs: -1, limit: 2 }, CALL)).rows)).toEqual(["a", "c"]);
+    await isCorrupt(resources.staleBefore({ group, ageMs: -1, limit: 2 }, CALL));
+    expect(idsOf(await resources.list({ group, limit: 1 }, CALL)), "it would be in no answer before it").toEqual(["a"]);
+    expect(idsOf((await resources.changedSince({ group, limit: 1 }, CALL)).rows)).toEqual(["a"]);
+    expect(await resources.get(group, "a", CALL)).toMatchObject({ id: "a" });
     expect(await stored()).toEqual(before);
   });
 
-  it("more rows than fit a look at the index, none of which can be read, are not in the way of those behind them", async () => {
-    const ids = Array.from({ length: 150 }, (_, index) => `broken ${String(index).padStart(3, "0")}`);
-    await apply(ids.map((id) => creation(id)));
-    await client.hSet(rowsKey(), Object.fromEntries(ids.map((id) => [member(id), "9"])));
-    await apply([creation("z")]);
+  it("an entry of an index without a row fails every answer that the row would be in", async () => {
+    await client.hDel(rowsKey(), member("b"));
     const { resources } = store;
-    expect(idsOf(await resources.list({ group, limit: 4 }, CALL))).toEqual(["a", "b", "c", "z"]);
-    expect(idsOf((await resources.staleBefore({ group, ageMs: -1, limit: 4 }, CALL)).rows).sort()).toEqual([
-      "a",
-      "b",
-      "c",
-      "z",
-    ]);
-    const first = await resources.changedSince({ group, limit: 3 }, CALL);
-    const second = await resources.changedSince({ group, limit: 1, cursor: first.cursor }, CALL);
-    expect(idsOf([...first.rows, ...second.rows])).toEqual(["a", "b", "c", "z"]);
+    await isCorrupt(resources.get(group, "b", CALL));
+    await isCorrupt(resources.list({ group, limit: 9 }, CALL));
+    await isCorrupt(resources.list({ group, limit: 9, states: ["FAILED"] }, CALL));
+    await isCorrupt(resources.changedSince({ group, limit: 9 }, CALL));
+    await isCorrupt(resources.staleBefore({ group, ageMs: -1, limit: 9 }, CALL));
+  });
+
+  it("a row that an index has lost fails every answer that it would be in", async () => {
+    const [, , , order = "", changes = ""] = groupKeys(prefix, group);
+    await client.zRem(order, member("b"));
+    await isCorrupt(store.resources.list({ group, limit: 9 }, CALL));
+    await client.zRem(changes, member("b"));
+    await isCorrupt(store.resources.changedSince({ group, limit: 9 }, CALL));
+  });
+
+  it.each([0, 1, 3, 4])("a key that was lost while the others are there is RECORD_CORRUPT (key %i)", async (index) => {
+    await store.resources.apply({ group, epoch: 7, writes: [] }, CALL);
+    await client.del(groupKeys(prefix, group)[index] as string);
+    const before = await stored();
+    const { resources } = store;
+    await isCorrupt(apply([creation("d")]));
+    await isCorrupt(resources.setDesired({ group, epoch: 0, nonce: "n", desired: "1" }, CALL));
+    await isCorrupt(resources.get(group, "a", CALL));
+    await isCorrupt(resources.list({ group, limit: 9 }, CALL));
+    await isCorrupt(resources.changedSince({ group, limit: 9 }, CALL));
+    expect(await stored(), "neither is the group made over, nor its epoch").toEqual(before);
+  });
+
+  it("ids and groups that could be taken for another's are refused by the rule", async () => {
+    const { resources } = store;
+    await apply([creation("x")]);
+    // The field of the incarnation 5 of "x" would be that of an id that ends with its digits.
+    const refusal = { code: "INVALID_OPTIONS", message: expect.stringMatching(/well-formed and without NUL/) };
+    for (const odd of ["x\u0000", `x\u0000${"1".padStart(16, "0")}`, "x\ud800"]) {
+      await expect(apply([creation("y"), creation(odd)])).rejects.toMatchObject(refusal);
+      await expect(resources.get(group, odd, CALL)).rejects.toMatchObject(refusal);
+      await expect(resources.heartbeat({ group, beats: [{ id: odd }] }, CALL)).rejects.toMatchObject(refusal);
+      await expect(resources.getDesired(odd, CALL)).rejects.toMatchObject(refusal);
+      await expect(store.leases.get(odd, CALL)).rejects.toMatchObject(refusal);
+      const lease = { name: odd, holder: "h", nonce: "n", durationMs: 1_000 };
+      await expect(store.leases.acquire(lease, CALL)).rejects.toMatchObject(refusal);
+    }
+    expect(idsOf(await resources.list({ group, limit: 9 }, CALL))).toEqual(["a", "b", "c", "x"]);
+  });
+
+  it("the longest age there is makes nothing stale", async () => {
+    const ageMs = Number.MAX_SAFE_INTEGER;
+    const answer = await store.resources.staleBefore({ group, ageMs, limit: 9 }, CALL);
+    expect(answer.rows).toEqual([]);
+    expect(answer.nextInMs).toBeGreaterThan(ageMs - 60_000);
+    const [first] = await store.resources.list({ group, limit: 1 }, CALL);
+    // As it is within the same millisecond, or behind a clock that was set back.
+    const silent = groupKeys(prefix, group)[5] as string;
+    await client.zAdd(silent, { score: (first as ResourceRow).readAt + 60_000, value: member("b") });
+    await client.zRem(silent, [member("a"), member("c")]);
+    expect(await store.resources.staleBefore({ group, ageMs, limit: 9 }, CALL)).toEqual({ rows: [], nextInMs: ageMs });
   });
 
   it("a row without its spec, or with a part of it, is RECORD_CORRUPT where its spec is asked for", async () => {
@@ -123,7 +167,7 @@ describeRedis("resources in Redis that can't be read", () => {
       await isCorrupt(apply([update("a"), update("b")]));
       await isCorrupt(apply([creation("d"), creation("b")]));
       expect(await stored()).toEqual(before);
-      expect(idsOf(await store.resources.list({ group, limit: 9 }, CALL))).toEqual(["a", "c"]);
+      await isCorrupt(store.resources.list({ group, limit: 9 }, CALL));
     }
   });
 

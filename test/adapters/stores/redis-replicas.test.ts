@@ -1,0 +1,149 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type RedisStoreOptions, redisStore } from "../../../adapters/stores/redis.ts";
+import type { LedgerStore } from "../../../src/store.ts";
+import { askRedis } from "../../support/ask-redis.ts";
+import { describeRedisServers } from "../../support/engines.ts";
+import { drivers } from "../../support/redis-clients.ts";
+import { type RedisServer, startRedis } from "../../support/redis-server.ts";
+import { until } from "../../support/until.ts";
+
+const CALL = { timeoutMs: 5_000 };
+const id = "ab".repeat(32);
+const outcome = { kind: "value", bytes: Buffer.from("x") } as const;
+
+function request(nonce: string, leaseMs = 60_000) {
+  return { id, operation: "o", scope: "", nonce, leaseMs, retentionMs: 60_000, onAbandoned: "takeover" } as const;
+}
+
+/** Calls `before` when a client of `redis` sends a script with its text, which it does when the server does not know it. */
+function beforeEval(client: unknown, before: () => Promise<void>): void {
+  const sender = client as { sendCommand(args: unknown[], ...more: unknown[]): Promise<unknown> };
+  const send = sender.sendCommand.bind(sender);
+  sender.sendCommand = async (args, ...more) => {
+    if (args[0] === "EVAL") await before();
+    return send(args, ...more);
+  };
+}
+
+describeRedisServers("redisStore with replicas", () => {
+  let primary: RedisServer;
+  let replica: RedisServer;
+  beforeAll(async () => {
+    primary = await startRedis({ args: ["--repl-diskless-sync-delay", "0"] });
+    replica = await startRedis({ args: ["--replicaof", "127.0.0.1", String(primary.port)] });
+    await replicates();
+  });
+  afterAll(async () => {
+    await replica?.stop();
+    await primary?.stop();
+  });
+
+  async function using(
+    [{ open }, options]: [(typeof drivers)[number], RedisStoreOptions],
+    body: (store: LedgerStore, client: unknown) => Promise<void>,
+  ): Promise<void> {
+    const { client, close } = await open(primary.url);
+    const store = redisStore(client, { keyPrefix: `${randomUUID()}:`, ...options });
+    try {
+      await body(store, client);
+    } finally {
+      await store.close();
+      await close();
+    }
+  }
+
+  /** A replica that has just come up takes a while until it tells how far it is. */
+  const replicates = (): Promise<void> =>
+    using([drivers[0], { durability: { replicas: 1, timeoutMs: 1_000 } }], ({ executions }) =>
+      until("it replicates", async () => (await executions.claim(request("n"), CALL)).status === "acquired"),
+    );
+
+  /** Until then what is sent beside a script has been answered. */
+  const pauseReplica = async (): Promise<void> => {
+    const waits = async () => /cmdstat_wait:calls=(\d+)/.exec(await askRedis(primary.port, "INFO commandstats"))?.[1];
+    await until("WAIT was answered", async () => (await waits()) !== undefined);
+    replica.pause();
+  };
+
+  it.each(["complete", "relet"] as const)(
+    "takes no write for durable that came behind its confirmation: %s",
+    async (what) => {
+      await using([drivers[0], { durability: { replicas: 1, timeoutMs: 300 } }], async ({ executions }, client) => {
+        const claim = await executions.claim(request("n", what === "relet" ? 1 : 60_000), CALL);
+        if (claim.status !== "acquired") throw new Error(claim.status);
+        const { token } = claim;
+        await askRedis(primary.port, "SCRIPT FLUSH");
+        await askRedis(primary.port, "CONFIG RESETSTAT");
+        beforeEval(client, pauseReplica);
+        try {
+          const write =
+            what === "relet"
+              ? executions.claim(request("n"), CALL)
+              : executions.complete({ id, nonce: "n", token, retentionMs: 60_000, outcome }, CALL);
+          await expect(write).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+        } finally {
+          replica.resume();
+        }
+        // With the replica there, the repetition is confirmed.
+        const status = what === "relet" ? "acquired" : "committed";
+        const again = (): Promise<{ status: string }> =>
+          what === "relet"
+            ? executions.claim(request("n"), CALL)
+            : executions.complete({ id, nonce: "n", token, retentionMs: 60_000, outcome }, CALL);
+        await until("it is confirmed", async () => (await again()).status === status);
+      });
+    },
+  );
+
+  describe.each(drivers)("by $driver", (driver) => {
+    it("answers nothing from a server that was demoted", async () => {
+      await using([driver, {}], async (store) => {
+        const { executions, leases, resources } = store;
+        const claim = await executions.claim(request("n"), CALL);
+        if (claim.status !== "acquired") throw new Error(claim.status);
+        const { token } = claim;
+        const holder = { id, token, nonce: "n" };
+        const absent = { ...holder, id: "cd".repeat(32) };
+        await leases.acquire({ name: "l", holder: "h", nonce: "n", durationMs: 60_000 }, CALL);
+        await resources.setDesired({ group: "g", epoch: 0, nonce: "n", desired: "1" }, CALL);
+        await askRedis(primary.port, "REPLICAOF 127.0.0.1 1");
+        try {
+          const retentionMs = 60_000;
+          const asked: Record<string, () => Promise<unknown>> = {
+            get: () => executions.get(id, CALL),
+            list: () => executions.list({ limit: 1 }, CALL),
+            purge: () => executions.purge({ limit: 1 }, CALL),
+            claim: () => executions.claim(request("other"), CALL),
+            renew: () => executions.renew({ ...absent, leaseMs: 1, retentionMs }, CALL),
+            complete: () => executions.complete({ ...absent, retentionMs, outcome }, CALL),
+            release: () => executions.release({ ...absent, as: { mode: "forget" } }, CALL),
+            step: () => executions.recordStep({ ...absent, step: { position: 0, name: "s", outcome } }, CALL),
+            leaseOf: () => leases.get("l", CALL),
+            leases: () => leases.list("", CALL),
+            acquire: () => leases.acquire({ name: "l", holder: "b", nonce: "m", durationMs: 1 }, CALL),
+            renewLease: () => leases.renew({ name: "none", holder: "b", epoch: 1, durationMs: 1 }, CALL),
+            releaseLease: () => leases.release({ name: "none", holder: "b", epoch: 1 }, CALL),
+            desired: () => resources.getDesired("g", CALL),
+            resource: () => resources.get("g", "id", CALL),
+            resources: () => resources.list({ group: "g", limit: 1 }, CALL),
+            changes: () => resources.changedSince({ group: "g", limit: 1 }, CALL),
+            stale: () => resources.staleBefore({ group: "g", ageMs: 1, limit: 1 }, CALL),
+            beat: () => resources.heartbeat({ group: "g", beats: [{ id: "id" }] }, CALL),
+            fenced: () => resources.apply({ group: "g", epoch: 0, writes: [] }, CALL),
+            purgeRows: () => resources.purge({ group: "g", ageMs: 1, limit: 1 }, CALL),
+            groups: () => resources.listGroups({ limit: 1 }, CALL),
+          };
+          for (const [name, ask] of Object.entries(asked)) {
+            const answer = await ask().catch((error: unknown) => error);
+            expect(answer, name).toMatchObject({ code: "STORE_UNAVAILABLE", cause: expect.anything() });
+          }
+        } finally {
+          await askRedis(primary.port, "REPLICAOF NO ONE");
+        }
+        await until("it is back", async () => (await executions.get(id, CALL)) !== undefined);
+        await replicates();
+      });
+    });
+  });
+});
