@@ -60,10 +60,12 @@ export async function startRedisCluster(): Promise<RedisCluster> {
     primaryOf: async (key) => (await viewOf(key)).primary,
     async replicaOf(key) {
       // Right after a failover nobody may have told yet that the old primary is one.
-      await until("the slot has a replica", async () => (await viewOf(key)).replica !== undefined);
-      const { replica } = await viewOf(key);
-      if (replica === undefined) throw new Error("the slot has no replica");
-      return replica;
+      let found: RedisServer | undefined;
+      await until("the slot has a replica", async () => {
+        found = (await viewOf(key)).replica;
+        return found !== undefined;
+      });
+      return found as RedisServer;
     },
     async failover(key = "a") {
       const before = await cluster.primaryOf(key);

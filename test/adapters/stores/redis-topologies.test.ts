@@ -12,6 +12,9 @@ import { until } from "../../support/until.ts";
 const CALL = { timeoutMs: 10_000 };
 const id = (name: string): string => createHash("sha256").update(name).digest("hex");
 
+/** Servers that elect a primary on a busy machine may vote anew or lose a vote: what is tested comes after that. */
+const ELECTED = { retry: 2 };
+
 describeRedisServers("redisStore on Sentinel", () => {
   let sentinel: RedisSentinel;
   beforeAll(async () => {
@@ -22,7 +25,7 @@ describeRedisServers("redisStore on Sentinel", () => {
   describe.each(sentinelDrivers)("by $driver", ({ open }) => {
     keepsTheContract(() => open(sentinel.name, sentinel.sentinels));
 
-    it("goes on after a failover, without a restart", async () => {
+    it("goes on after a failover, without a restart", ELECTED, async () => {
       const { client, close } = await open(sentinel.name, sentinel.sentinels);
       const store = redisStore(client, { keyPrefix: `${randomUUID()}:` });
       const once = withIdempotency((input: string) => input, { store, operation: "o", storeTimeoutMs: 2_000 });
@@ -50,7 +53,7 @@ describeRedisServers("redisStore on Cluster", () => {
   describe.each(clusterDrivers)("by $driver", ({ open }) => {
     keepsTheContract(() => open(cluster.nodes));
 
-    it("goes on after a failover, without a restart", async () => {
+    it("goes on after a failover, without a restart", ELECTED, async () => {
       const { client, close } = await open(cluster.nodes);
       const store = redisStore(client, { keyPrefix: `${randomUUID()}:` });
       const once = withIdempotency((input: string) => input, { store, operation: "o", storeTimeoutMs: 2_000 });
