@@ -25,6 +25,11 @@ interface Listening extends NodeRedis {
   unsubscribe(channel: string, listener: (message: string, channel: string) => void): Promise<unknown>;
 }
 
+interface Sentinel extends NodeRedis {
+  /** Of the primary that it is connected to. */
+  getMasterNode(): unknown;
+}
+
 type Kind = "client" | "pool" | "sentinel" | "cluster";
 
 /** Whether it is a client of `redis` 5 or later: those before had no type mapping. */
@@ -39,6 +44,11 @@ export class NodeRedisClient implements RedisClient {
   readonly topology: RedisClient["topology"];
   readonly #client: NodeRedis;
   readonly #kind: Kind;
+  readonly #onReady = new Set<() => void>();
+  /** Of Sentinel: what the driver holds until it has found a primary. */
+  #search: Promise<unknown> | undefined;
+  /** Of Sentinel: calls that follow one that is to get the driver's lease first. */
+  #followers: (() => void)[] | undefined;
   #wasOpen = false;
 
   constructor(client: NodeRedis) {
@@ -63,16 +73,22 @@ export class NodeRedisClient implements RedisClient {
     const { isOpen, isReady } = this.#client;
     if (!isOpen) return this.#wasOpen ? "closed" : "unconnected";
     this.#wasOpen = true;
-    // The others look for a server that is there when something is sent, and a Sentinel's client only then.
+    if (this.#kind === "sentinel" && (this.#client as Sentinel).getMasterNode() === undefined) {
+      this.#findPrimary();
+      return "connecting";
+    }
+    // Pools and clusters look for a server that is there when something is sent.
     return this.#kind !== "client" || isReady ? "ready" : "connecting";
   }
 
   on(event: string, listener: (error?: unknown) => void): void {
     this.#client.on(event, listener);
+    if (event === "ready") this.#onReady.add(listener);
   }
 
   off(event: string, listener: (error?: unknown) => void): void {
     this.#client.off(event, listener);
+    this.#onReady.delete(listener);
   }
 
   send(key: string, args: RedisArguments, abortSignal: AbortSignal): Promise<unknown> {
@@ -82,7 +98,7 @@ export class NodeRedisClient implements RedisClient {
       case "cluster":
         return this.#client.sendCommand(key, false, args, options);
       case "sentinel":
-        return this.#client.sendCommand(false, args, options);
+        return this.#sharingLease(() => this.#client.sendCommand(false, args, options));
       default:
         return this.#client.sendCommand(args, options);
     }
@@ -95,7 +111,7 @@ export class NodeRedisClient implements RedisClient {
       else if (this.#kind === "sentinel") multi.addCommand(false, args);
       else multi.addCommand(args);
     }
-    return multi.execAsPipeline();
+    return this.#kind === "sentinel" ? this.#sharingLease(() => multi.execAsPipeline()) : multi.execAsPipeline();
   }
 
   primaries(): readonly AskRedis[] {
@@ -105,6 +121,44 @@ export class NodeRedisClient implements RedisClient {
       nodeClient(node: unknown): Promise<NodeRedis> | NodeRedis;
     };
     return cluster.masters.map((node) => async (args) => (await cluster.nodeClient(node)).sendCommand(args));
+  }
+
+  /**
+   * A Sentinel's client looks for a primary only when something is sent, and holds all that is sent until it has one: then it
+   * would carry out at once what nobody waits for any more, in front of what somebody does. So one command waits for all.
+   */
+  #findPrimary(): void {
+    const found = (): void => {
+      for (const listener of [...this.#onReady]) listener();
+    };
+    // Where the driver gives up, the next call has it search again.
+    this.#search ??= this.#client
+      .sendCommand(false, ["PING"], { timeout: undefined })
+      .then(found, () => {})
+      .finally(() => {
+        this.#search = undefined;
+      });
+  }
+
+  /**
+   * A Sentinel's client takes a lease of a connection for a call, which those that come while it is held share. Those that come
+   * before it has been given would wait for leases of their own, one after the other: they are sent right after the first one.
+   */
+  #sharingLease<T>(ask: () => Promise<T>): Promise<T> {
+    if (this.#followers !== undefined) {
+      const followers = this.#followers;
+      return new Promise((resolve, reject) => followers.push(() => ask().then(resolve, reject)));
+    }
+    const followers: (() => void)[] = [];
+    this.#followers = followers;
+    // After all promises that can go on by then, the driver's among them.
+    void Promise.resolve().then(() =>
+      process.nextTick(() => {
+        this.#followers = undefined;
+        for (const follow of followers) follow();
+      }),
+    );
+    return ask();
   }
 }
 

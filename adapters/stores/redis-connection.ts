@@ -1,7 +1,8 @@
 import type { Clock, Timer } from "../../src/clock.ts";
 import { EvenkeelError } from "../../src/errors.ts";
 import type { StoreCall } from "../../src/store.ts";
-import type { RedisArguments, RedisClient } from "./redis-client.ts";
+import type { RedisClient } from "./redis-client.ts";
+import { RedisConfirmations, type ReplicaWait } from "./redis-confirmations.ts";
 import { RedisDeadlines } from "./redis-deadlines.ts";
 import { bare, isNoScript } from "./redis-errors.ts";
 import type { RedisScript } from "./redis-script.ts";
@@ -28,7 +29,7 @@ export interface DurableCall {
   /** Writes to what the script wrote, and answers 1, if it is there; else 0. */
   readonly touch: RedisScript;
   readonly call: ScriptCall;
-  readonly wait: RedisArguments;
+  readonly confirmations: RedisConfirmations;
   readonly needsReplicas: (answer: unknown[]) => boolean;
 }
 
@@ -79,7 +80,8 @@ export class RedisConnection {
 
   /**
    * Runs a script, and beside it a second one followed by `WAIT` on one connection, in the same round trip. The second one
-   * writes, so that `WAIT` has something to wait for on a connection that is new.
+   * writes, so that `WAIT` has something to wait for on a connection that is new. While replicas are missing it is sent only
+   * once the answer asks for it: a replay need not wait behind what waits in vain.
    *
    * @returns the answer, and on how many replicas it is; 0 where it `needsReplicas` and the second script found nothing.
    */
@@ -91,20 +93,24 @@ export class RedisConnection {
   ): Promise<{ readonly answer: unknown[]; readonly replicas: number }> {
     return this.#deadlines.bound(bounds.timeoutMs, async (signal) => {
       if (!this.#isUsable()) await this.#usable(bounds, signal);
-      const confirm = async (): Promise<number | undefined> => {
-        const touch = ["EVAL", durably.touch.text, ...parametersOf(durably.call)];
-        const [touched, replicas] = await this.#client.sendTogether(call.keys[0], [touch, durably.wait]);
-        return Number(String(touched)) === 1 ? Number(String(replicas)) : undefined;
-      };
+      const { confirmations } = durably;
+      const [key] = call.keys;
+      const touch = { key, args: ["EVAL", durably.touch.text, ...parametersOf(durably.call)] };
+      const confirm = (): Promise<number | undefined> => confirmations.confirm(touch, signal);
       const first = this.#evaluate(script, call, signal);
-      const beside = confirm();
+      const beside = confirmations.isShort(key) ? undefined : confirm();
       // Whether anybody asks for it depends on the answer.
-      beside.catch(() => {});
+      beside?.catch(() => {});
       const answer = await first;
       if (!durably.needsReplicas(answer)) return { answer, replicas: 0 };
       // It found nothing when it came before the script, which the server did not know.
       return { answer, replicas: (await beside) ?? (await confirm()) ?? 0 };
     });
+  }
+
+  /** What waits for so many replicas on this client. */
+  confirmations(wait: ReplicaWait): RedisConfirmations {
+    return new RedisConfirmations(this.#client, wait);
   }
 
   async close(): Promise<void> {

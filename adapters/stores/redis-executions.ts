@@ -50,6 +50,8 @@ const KEYS_OF: ReadonlyMap<RedisScript, number> = new Map([
 export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore {
   const { connection, keys, clock, storeKeys, durability, wakeups } = options;
 
+  const confirmations = durability && connection.confirmations(durability);
+
   /** A script names no key that it does not need: while the slot of several moves, they may be on two nodes. */
   const callOf = (script: RedisScript, id: string, args: (string | Buffer)[]): ScriptCall => {
     const bucket = bucketOf(id);
@@ -68,13 +70,13 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
     args: (string | Buffer)[],
     call: StoreCall,
   ): Promise<Answer> {
-    if (durability === undefined) return run(script, id, args, call);
+    if (durability === undefined || confirmations === undefined) return run(script, id, args, call);
     const { replicas, timeoutMs } = durability;
     const [stands, state] = script === scripts.claim ? ["acquired", "r"] : ["committed", "c"];
     const durably = {
       touch: scripts.touch,
       call: { keys: [keys.record(id)] as const, args: [nonce, state] },
-      wait: ["WAIT", String(replicas), String(timeoutMs)],
+      confirmations,
       needsReplicas: ([status]: unknown[]) => text(status) === stands,
     };
     const { answer, replicas: reached } = await connection.runDurably(script, callOf(script, id, args), durably, call);

@@ -1,4 +1,4 @@
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RedisStoreOptions, redisStore } from "../../../adapters/stores/redis.ts";
 import type { LedgerStore } from "../../../src/store.ts";
@@ -61,8 +61,7 @@ describeRedisServers("redisStore with replicas", () => {
 
   /** Until then what is sent beside a script has been answered. */
   const pauseReplica = async (): Promise<void> => {
-    const waits = async () => /cmdstat_wait:calls=(\d+)/.exec(await askRedis(primary.port, "INFO commandstats"))?.[1];
-    await until("WAIT was answered", async () => (await waits()) !== undefined);
+    await until("WAIT was answered", async () => (await waits()) > 0);
     replica.pause();
   };
 
@@ -96,7 +95,44 @@ describeRedisServers("redisStore with replicas", () => {
     },
   );
 
+  const waits = async (): Promise<number> =>
+    Number(/cmdstat_wait:calls=(\d+)/.exec(await askRedis(primary.port, "INFO commandstats"))?.[1] ?? 0);
+
   describe.each(drivers)("by $driver", (driver) => {
+    it("waits for missing replicas once for many calls, and holds up no replay", async () => {
+      await using([driver, { durability: { replicas: 1, timeoutMs: 500 } }], async ({ executions }) => {
+        const done = await executions.claim(request("n"), CALL);
+        if (done.status !== "acquired") throw new Error(done.status);
+        const { token } = done;
+        await executions.complete({ id, nonce: "n", token, retentionMs: 60_000, outcome }, CALL);
+        replica.pause();
+        try {
+          await askRedis(primary.port, "CONFIG RESETSTAT");
+          const others = Array.from({ length: 20 }, (_, n) => createHash("sha256").update(`${n}`).digest("hex"));
+          const claims = others.map((other) => executions.claim({ ...request("n"), id: other }, CALL));
+          for (const { reason } of (await Promise.allSettled(claims)) as PromiseRejectedResult[]) {
+            expect(reason).toMatchObject({ message: "Too few replicas have the write." });
+          }
+          // The second is for those whose first came before what it confirms.
+          expect(await waits()).toBeLessThanOrEqual(2);
+          await askRedis(primary.port, "CONFIG RESETSTAT");
+          const replays = Array.from({ length: 20 }, (_, n) => executions.claim(request(`m${n}`), CALL));
+          for (const { status } of await Promise.all(replays)) expect(status).toBe("completed");
+          expect(await waits()).toBe(0);
+        } finally {
+          replica.resume();
+        }
+        await until("it is confirmed", async () => {
+          const again = await executions.claim({ ...request("n"), id: "ef".repeat(32) }, CALL);
+          return again.status === "acquired";
+        });
+        await askRedis(primary.port, "CONFIG RESETSTAT");
+        expect(await executions.claim(request("o"), CALL)).toMatchObject({ status: "completed" });
+        // Sent beside it again.
+        await until("WAIT was answered", async () => (await waits()) === 1);
+      });
+    });
+
     it("answers nothing from a server that was demoted", async () => {
       await using([driver, {}], async (store) => {
         const { executions, leases, resources } = store;

@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Socket } from "node:net";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { redisStore } from "../../../adapters/stores/redis.ts";
 import { withIdempotency } from "../../../src/index.ts";
 import type { LedgerStore } from "../../../src/store.ts";
@@ -12,6 +13,11 @@ import { until } from "../../support/until.ts";
 const CALL = { timeoutMs: 10_000 };
 const id = (name: string): string => createHash("sha256").update(name).digest("hex");
 
+const claim = (name: string, nonce: string, leaseMs = 60_000) => ({
+  ...{ id: id(name), operation: "charge", scope: "", nonce, leaseMs },
+  ...{ retentionMs: 60_000, onAbandoned: "takeover" as const },
+});
+
 /** Servers that elect a primary on a busy machine may vote anew or lose a vote: what is tested comes after that. */
 const ELECTED = { retry: 2 };
 
@@ -21,9 +27,27 @@ describeRedisServers("redisStore on Sentinel", () => {
     sentinel = await startSentinel();
   });
   afterAll(() => sentinel?.stop());
+  afterEach(() => void vi.restoreAllMocks());
 
   describe.each(sentinelDrivers)("by $driver", ({ open }) => {
     keepsTheContract(() => open(sentinel.name, sentinel.sentinels));
+
+    it.each([undefined, { replicas: 1, timeoutMs: 5_000 }])(
+      "sends 64 claims that are made at once together, with durability %o",
+      async (durability) => {
+        const { client, close } = await open(sentinel.name, sentinel.sentinels);
+        const store = redisStore(client, { keyPrefix: `${randomUUID()}:`, ...(durability && { durability }) });
+        const acquire = (name: string) => store.executions.claim(claim(name, "n"), CALL);
+        await acquire("warm-up");
+        const writes = [vi.spyOn(Socket.prototype, "_write"), vi.spyOn(Socket.prototype, "_writev" as never)];
+        const claims = await Promise.all(Array.from({ length: 64 }, (_, n) => acquire(`claim ${n}`)));
+        expect(claims.every(({ status }) => status === "acquired")).toBe(true);
+        // One or two, and what the driver asks a Sentinel meanwhile.
+        expect(writes.reduce((sum, { mock }) => sum + mock.calls.length, 0)).toBeLessThan(16);
+        await store.close();
+        await close();
+      },
+    );
 
     it("goes on after a failover, without a restart", ELECTED, async () => {
       const { client, close } = await open(sentinel.name, sentinel.sentinels);
@@ -86,11 +110,6 @@ function keepsTheContract(open: () => Promise<OpenClient>): void {
       for (const { close } of opened) await close();
     }
   }
-
-  const claim = (name: string, nonce: string, leaseMs = 60_000) => ({
-    ...{ id: id(name), operation: "charge", scope: "", nonce, leaseMs },
-    ...{ retentionMs: 60_000, onAbandoned: "takeover" as const },
-  });
 
   it("runs a function once for many callers, and replays it", () =>
     using(async (store, other) => {
