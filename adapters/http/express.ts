@@ -64,12 +64,12 @@ export function idempotency(options: HttpOptions<Request>): RequestHandler {
       url: req.originalUrl,
       parsedBody: () => parsedBody(req),
       pass: () => next(),
-      run(context, onStream) {
+      run(context, handler) {
         req.idempotency = context;
         const { sendFile } = res;
         // Its callback may be told that the client has left before there is a stream to be seen.
         res.sendFile = (...args: unknown[]) => {
-          onStream();
+          handler.streams();
           return Reflect.apply(sendFile, res, args);
         };
         next();

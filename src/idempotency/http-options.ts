@@ -50,7 +50,8 @@ export interface HttpOptions<Request> extends Omit<ExecutionOptions<CompletedRes
   readonly fingerprint?: false | ((request: Request) => unknown);
   /**
    * Which responses are kept: `"success"` a status below 400; `"deterministic"` also 4xx, but 401, 403, 407, 408, 409, 423,
-   * 425 and 429; `"all"` everything. Others free the key. Defaults to `"success"`.
+   * 425 and 429; `"all"` everything. Others free the key, and so does an error that the handler throws, unless it is
+   * `"all"`. Defaults to `"success"`.
    */
   readonly record?:
     | "success"
@@ -83,6 +84,8 @@ export interface HttpSettings<Request> extends KeyRules, HeaderPolicy {
   readonly methods: ReadonlySet<string>;
   readonly fingerprint: false | ((request: Request) => unknown) | undefined;
   readonly record: (response: RecordedResponse) => RecordDecision;
+  /** Whether the framework's answer to a thrown error is kept like any other. */
+  readonly recordsErrors: boolean;
   /** {@link HeaderPolicy.replayHeader} as it is sent. */
   readonly replayHeaderName: string;
   readonly maxBodyBytes: number;
@@ -151,6 +154,7 @@ export function httpSettings<Request>(owner: string, options: HttpOptions<Reques
     strictKey: options.strictKey ?? false,
     fingerprint: options.fingerprint,
     record: recordPolicy(options.record ?? "success"),
+    recordsErrors: options.record === "all",
     replayHeader: replayHeader.toLowerCase(),
     replayHeaderName: replayHeader,
     excludeHeaders: new Set((options.excludeHeaders ?? []).map((name) => name.toLowerCase())),

@@ -21,6 +21,8 @@ export interface CapturedResponse extends RecordedResponse {
   readonly removed: readonly string[];
   /** Whether the answer may only say that the client had left, so that what the handler had to send was not taken. */
   readonly isRefused: boolean;
+  /** Whether it is the framework's answer to an error that the handler threw. */
+  readonly isThrown: boolean;
 }
 
 /** What a shim tells of a request, and does for the policy. */
@@ -112,7 +114,7 @@ export function createHttpPolicy<Request>(owner: string, options: HttpOptions<Re
           },
         }),
       );
-      if (!captured.isRefused && settings.record(recorded(captured)) === "release") throw NOT_KEPT;
+      if (!captured.isRefused && isReleased(captured)) throw NOT_KEPT;
       answered = asOutcome(captured, exchange.method);
       return answered;
     }
@@ -135,6 +137,10 @@ export function createHttpPolicy<Request>(owner: string, options: HttpOptions<Re
       if (isEvenkeelError(error)) return problem(problemOf(error), exchange.request);
       return { kind: "error", error };
     }
+  }
+
+  function isReleased(captured: CapturedResponse): boolean {
+    return (captured.isThrown && !settings.recordsErrors) || settings.record(recorded(captured)) === "release";
   }
 
   async function identify(exchange: HttpExchange<Request>, key: string) {

@@ -4,7 +4,6 @@ import type { CapturedResponse } from "./http-policy.ts";
 import {
   applyHeaders,
   type HeaderLines,
-  headerLines,
   type ResponseHead,
   readHead,
   restoreHeaders,
@@ -15,6 +14,8 @@ import { afterEnd, bytesOf, lengthMismatch, type WriteCallback, withResolvers } 
 import { NodeSources } from "./node-sources.ts";
 
 export interface CaptureOptions {
+  /** The headers that an outer layer has set. */
+  readonly before: HeaderLines;
   /** A longer body is not kept. */
   readonly maxBodyBytes: number;
   /** Called once, when a response that is going out turns out to be too long to keep, or without end. */
@@ -51,6 +52,8 @@ export class NodeCapture {
   #begun = false;
   #ended = false;
   #clientLeft = false;
+  /** Whether the handler threw before it had answered. */
+  #threw = false;
   /** Whether the response is its own again. */
   #released = false;
 
@@ -60,7 +63,7 @@ export class NodeCapture {
     this.#resolve = resolve;
     this.#res = res;
     this.#options = options;
-    this.#before = headerLines(res);
+    this.#before = options.before;
     this.#sources = new NodeSources(res, () => this.#breakOff());
     this.#native = interpose(res, {
       writeHead: (args) => this.#writeHead(args),
@@ -107,6 +110,11 @@ export class NodeCapture {
   /** The handler has something sent that comes as a stream. */
   expectStream(): void {
     this.#sources.expect();
+  }
+
+  /** The handler has thrown: what the framework answers now is not the handler's. */
+  threw(): void {
+    if (!this.#ended && !this.#begun) this.#threw = true;
   }
 
   /** The client is gone. What the handler still writes is kept; nothing is sent any more. */
@@ -258,6 +266,11 @@ export class NodeCapture {
   #captured(): CapturedResponse {
     const head = this.#head ?? { status: this.#res.statusCode, headers: [], outer: [], removed: [] };
     const isRefused = this.#sources.mayBeRefused && !this.#begun && head.status >= 400;
-    return { ...head, isRefused, body: this.#kept === undefined ? undefined : Buffer.concat(this.#kept) };
+    return {
+      ...head,
+      isRefused,
+      isThrown: this.#threw,
+      body: this.#kept === undefined ? undefined : Buffer.concat(this.#kept),
+    };
   }
 }

@@ -8,6 +8,7 @@ import type { HandlerRun, HttpPolicy, HttpVerdict } from "./http-policy.ts";
 import { dropUnread, holdBody, nodeBody } from "./node-body.ts";
 import { NodeCapture } from "./node-capture.ts";
 import { isClientGone, isClosedByServer, watchConnection } from "./node-client.ts";
+import { type HeaderLines, headerLines } from "./node-head.ts";
 import type { OutgoingResponse } from "./outgoing-response.ts";
 
 /** What a shim over `node:http` tells of its framework. */
@@ -20,15 +21,24 @@ export interface NodeExchange<Request> {
   readonly url: string;
   /** What parsers that ran before have made of the body. */
   parsedBody(): HttpBody;
+  /** The headers that outer layers have set, where the framework keeps them until the end. Defaults to the response's. */
+  outerHeaders?(): HeaderLines;
   /** Lets the request through as if the layer weren't there. */
   pass(): void;
-  /**
-   * Runs the handler under a claim.
-   * @param onStream - to be called when the handler has the framework send something as a stream that will come later.
-   */
-  run(context: ExecutionContext, onStream: () => void): void;
+  /** Runs the handler under a claim. */
+  run(context: ExecutionContext, handler: NodeHandler): void;
+  /** Keeps the framework from answering: the layer is about to, or nobody is there any more. */
+  takeOver?(): void;
   /** Gives an error of the user's own code to the framework. */
   fail(error: unknown): void;
+}
+
+/** What a shim tells of the handler that it runs. */
+export interface NodeHandler {
+  /** It has the framework send something as a stream that will come later. */
+  streams(): void;
+  /** It has thrown: what is answered from now on is the framework's. */
+  threw(): void;
 }
 
 /** Serves one request under a policy. */
@@ -39,6 +49,7 @@ export function serveNode<Request>(policy: HttpPolicy<Request>, node: NodeExchan
     case "pass":
       return node.pass();
     case "refused":
+      node.takeOver?.();
       return send(res, admission.response);
     case "keyed":
       serveKeyed(policy, node, admission.key).catch(node.fail);
@@ -82,17 +93,19 @@ async function serveKeyed<Request>(policy: HttpPolicy<Request>, node: NodeExchan
   }
 
   async function answer({ context, onUnkept }: HandlerRun) {
-    capture = new NodeCapture(res, { maxBodyBytes: settings.maxBodyBytes, onUnkept });
+    const before = node.outerHeaders?.() ?? headerLines(res);
+    const capturing = new NodeCapture(res, { before, maxBodyBytes: settings.maxBodyBytes, onUnkept });
+    capture = capturing;
     body.letGo();
-    node.run(context, () => capture?.expectStream());
-    const captured = await capture.answer;
+    node.run(context, { streams: () => capturing.expectStream(), threw: () => capturing.threw() });
+    const captured = await capturing.answer;
     abandonTimer?.clear();
     return captured;
   }
 
   const body = holdBody(req);
   // Nobody is there to take an answer, and nothing has run: the retry is the first request.
-  if (isClientGone(req, res)) return;
+  if (isClientGone(req, res)) return node.takeOver?.();
   const unwatch = watchConnection(req.socket, { closed: onClose, destroying: onDestroying });
   res.once("close", onClose);
   res.once("finish", () => dropUnread(req));
@@ -119,7 +132,7 @@ async function serveKeyed<Request>(policy: HttpPolicy<Request>, node: NodeExchan
 
 function carryOut(
   verdict: HttpVerdict,
-  node: Pick<NodeExchange<unknown>, "res" | "fail">,
+  node: Pick<NodeExchange<unknown>, "res" | "fail" | "takeOver">,
   capture: NodeCapture | undefined,
 ): void {
   const { res } = node;
@@ -127,10 +140,11 @@ function carryOut(
   if (verdict.kind === "own" || capture?.discard() === false) return capture?.release();
   switch (verdict.kind) {
     case "silence":
-      return;
+      return node.takeOver?.();
     case "error":
       return node.fail(verdict.error);
     case "send":
+      node.takeOver?.();
       return send(res, verdict.response, capture);
   }
 }

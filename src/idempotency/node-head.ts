@@ -3,7 +3,7 @@ import { type HeaderPair, isBodiless } from "./http-headers.ts";
 import type { CapturedResponse } from "./http-policy.ts";
 
 /** A response less its body. */
-export type ResponseHead = Omit<CapturedResponse, "body" | "isRefused">;
+export type ResponseHead = Omit<CapturedResponse, "body" | "isRefused" | "isThrown">;
 
 /** The lines of each header by its lower-case name. */
 export type HeaderLines = ReadonlyMap<string, readonly string[]>;

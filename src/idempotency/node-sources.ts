@@ -28,6 +28,8 @@ export class NodeSources {
     const onPipe = (source: Readable): void => {
       // That of `pipe()` itself.
       if (this.#clientLeft) this.#finishListeners -= 1;
+      // Destroyed before it was piped: it has nothing to tell any more.
+      if (this.#clientLeft && source.closed && isTakenAway(source)) return onTakenAway();
       source.once("close", () => {
         if (this.#clientLeft && isTakenAway(source)) onTakenAway();
       });

@@ -1,0 +1,86 @@
+import { describe, onTestFinished } from "vitest";
+import type { HttpOptions } from "../../../../adapters/http/express.ts";
+import type { EvenkeelEvent, LedgerStore } from "../../../../src/index.ts";
+import { HttpClient } from "../http-client.ts";
+import { answerCases } from "./answer-cases.ts";
+import { concurrencyCases } from "./concurrency-cases.ts";
+import type { HttpShim, ServiceSpec } from "./http-shim.ts";
+import type { Ledger } from "./ledgers.ts";
+
+/** One server with a ledger, and a client to it. */
+export interface Service {
+  readonly port: number;
+  readonly client: HttpClient;
+  readonly store: LedgerStore;
+  /** Calls of the ledger's executions by name. */
+  readonly storeCalls: Record<string, number>;
+  readonly events: EvenkeelEvent[];
+  /** What reached the framework's own place for errors. */
+  readonly errors: unknown[];
+}
+
+/** What the cases of the suite are given. */
+export interface Suite {
+  readonly shim: HttpShim;
+  /**
+   * Starts a service. It ends with its test, which waits until every connection is closed. The default scope is the header
+   * `X-Tenant`.
+   */
+  serve(spec: Omit<ServiceSpec, "options"> & { readonly options?: Partial<HttpOptions<never>> }): Promise<Service>;
+}
+
+/** Every rule of the HTTP layer on one framework and one ledger. `core` is what depends on the engine. */
+export function httpSuite(shim: HttpShim, ledger: Ledger, extent: "all" | "core" = "all"): void {
+  const suite: Suite = { shim, serve: (spec) => serve(shim, ledger, spec) };
+  describe(`the HTTP layer of ${shim.name} on ${ledger.name}`, () => {
+    for (const cases of extent === "all" ? ALL : CORE) cases(suite);
+  });
+}
+
+type Cases = (suite: Suite) => void;
+
+const CORE: readonly Cases[] = [answerCases, concurrencyCases];
+const ALL: readonly Cases[] = [...CORE];
+
+async function serve(
+  shim: HttpShim,
+  ledger: Ledger,
+  { options, ...spec }: Parameters<Suite["serve"]>[0],
+): Promise<Service> {
+  const storeCalls: Record<string, number> = {};
+  const events: EvenkeelEvent[] = [];
+  const errors: unknown[] = [];
+  const opened = await ledger.open();
+  const store = counted(opened.store, storeCalls);
+  const server = await shim.start({
+    onError: (error) => errors.push(error),
+    ...spec,
+    options: {
+      store,
+      scope: (request: never) => shim.header(request, "x-tenant") ?? "",
+      onEvent: (event: EvenkeelEvent) => events.push(event),
+      ...options,
+    },
+  });
+  const client = new HttpClient(server.port);
+  onTestFinished(async () => {
+    client.close();
+    await server.stop();
+    await opened.close();
+  });
+  return { port: server.port, client, store, storeCalls, events, errors };
+}
+
+function counted(store: LedgerStore, calls: Record<string, number>): LedgerStore {
+  const executions = new Proxy(store.executions, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (typeof value !== "function") return value;
+      return (...args: unknown[]) => {
+        calls[String(name)] = (calls[String(name)] ?? 0) + 1;
+        return value.apply(target, args);
+      };
+    },
+  });
+  return { ...store, executions };
+}
