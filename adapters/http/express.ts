@@ -1,12 +1,6 @@
 import type { Request, RequestHandler } from "express";
-import {
-  createHttpPolicy,
-  type ExecutionContext,
-  type HttpBody,
-  type HttpOptions,
-  serveNode,
-  type UploadedFile,
-} from "../../src/idempotency/http.ts";
+import { createHttpPolicy, type ExecutionContext, type HttpOptions, serveNode } from "../../src/idempotency/http.ts";
+import { type ParsedRequest, parsedBody } from "./parsed-body.ts";
 
 export type {
   CompletedResponse,
@@ -62,7 +56,7 @@ export function idempotency(options: HttpOptions<Request>): RequestHandler {
       req,
       res,
       url: req.originalUrl,
-      parsedBody: () => parsedBody(req),
+      parsedBody: () => parsedBody(req as ParsedRequest),
       pass: () => next(),
       run(context, handler) {
         req.idempotency = context;
@@ -77,36 +71,4 @@ export function idempotency(options: HttpOptions<Request>): RequestHandler {
       fail: (error) => next(error),
     });
   };
-}
-
-/** What parsers leave on a request: `rawBody` by the custom of their `verify` option, `file` and `files` by that of multer. */
-interface ParsedRequest {
-  readonly body?: unknown;
-  readonly rawBody?: unknown;
-  readonly file?: ParsedFile;
-  readonly files?: readonly ParsedFile[] | Readonly<Record<string, readonly ParsedFile[]>>;
-}
-
-interface ParsedFile {
-  readonly fieldname?: string;
-  readonly originalname?: string;
-  readonly mimetype?: string;
-  readonly size?: number;
-  readonly buffer?: Uint8Array;
-  /** express-fileupload's names. */
-  readonly name?: string;
-  readonly data?: Uint8Array;
-}
-
-function parsedBody(req: Request): HttpBody {
-  const { body, rawBody, file, files } = req as ParsedRequest;
-  if (rawBody instanceof Uint8Array) return { kind: "bytes", bytes: rawBody };
-  const lists = files === undefined || Array.isArray(files) ? files : Object.values(files).flat();
-  const uploaded = [...(file === undefined ? [] : [file]), ...((lists as readonly ParsedFile[] | undefined) ?? [])];
-  return { kind: "parsed", value: body, files: uploaded.map(uploadedFile) };
-}
-
-function uploadedFile(file: ParsedFile): UploadedFile {
-  const { fieldname = "", name = "", originalname = name, mimetype = "", size = 0, data, buffer = data } = file;
-  return { field: fieldname, name: originalname, mediaType: mimetype, size, bytes: buffer };
 }
