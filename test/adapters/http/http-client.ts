@@ -27,8 +27,8 @@ export class HttpClient {
     this.#port = port;
   }
 
-  /** Sends a request whose body the caller writes and ends. */
-  open(sending: Sending, onAnswer: (answer: Answer) => void = () => {}): ClientRequest {
+  /** Sends a request whose body the caller writes and ends, and without `onAnswer` reads the answer of, too. */
+  open(sending: Sending, onAnswer?: (answer: Answer) => void): ClientRequest {
     const { path = "/", method = "POST", key, headers = {} } = sending;
     const sent = request({
       agent: this.#agent,
@@ -38,6 +38,7 @@ export class HttpClient {
       method,
       headers: { ...(key === undefined ? {} : { "Idempotency-Key": key }), ...headers } as Record<string, string>,
     });
+    if (onAnswer === undefined) return sent;
     sent.on("response", (response) => {
       const chunks: Buffer[] = [];
       response.on("data", (chunk) => chunks.push(chunk));
@@ -48,6 +49,15 @@ export class HttpClient {
         onAnswer({ status: statusCode, headers: received, rawHeaders, body, text: body.toString() });
       });
     });
+    return sent;
+  }
+
+  /** Sends a request whose client may leave: what comes of it is nobody's business. */
+  begin(sending: Sending = {}): ClientRequest {
+    const sent = this.open({ ...sending, headers: { "Content-Length": "0", ...sending.headers } });
+    sent.on("error", () => {});
+    sent.on("response", (response) => response.on("error", () => {}).resume());
+    sent.end();
     return sent;
   }
 
@@ -62,6 +72,20 @@ export class HttpClient {
       const sent = this.open({ ...sending, headers: { ...type, ...length, ...sending.headers } }, resolve);
       sent.on("error", reject);
       sent.end(bytes);
+    });
+  }
+
+  /** Sends a body piece by piece. */
+  sendPieces(sending: Sending, pieces: readonly Uint8Array[]): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const sent = this.open(sending, resolve);
+      sent.on("error", reject);
+      const next = (at: number): void => {
+        const piece = pieces[at];
+        if (piece === undefined) sent.end();
+        else sent.write(piece, () => setImmediate(next, at + 1));
+      };
+      next(0);
     });
   }
 
@@ -91,4 +115,9 @@ export function endToEnd(answer: Answer): string[] {
 /** A problem document. */
 export function problem(answer: Answer): Record<string, unknown> {
   return JSON.parse(answer.text);
+}
+
+/** Its code, where an answer is a problem document of the layer. */
+export function problemCode(answer: Answer): unknown {
+  return answer.headers["content-type"] === "application/problem+json" ? problem(answer)["code"] : undefined;
 }

@@ -1,5 +1,7 @@
 import { expect, it } from "vitest";
-import { problem } from "../http-client.ts";
+import { systemClock } from "../../../../src/clock.ts";
+import { problemCode } from "../http-client.ts";
+import { expectProblem } from "./expect-problem.ts";
 import { gate } from "./gate.ts";
 import type { Suite } from "./http-suite.ts";
 
@@ -32,17 +34,100 @@ export function concurrencyCases({ serve }: Suite): void {
     expect(runs).toBe(1);
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
     for (const answer of answers.filter(({ status }) => status === 409)) {
-      expect(answer.headers["content-type"]).toBe("application/problem+json");
+      const { title } = expectProblem(answer, 409, "IN_PROGRESS", true);
+      expect(title).toBe("A request is outstanding for this Idempotency-Key");
       const seconds = Number(answer.headers["retry-after"]);
       expect(seconds).toBeGreaterThan(0);
       expect(seconds).toBeLessThanOrEqual(30);
-      expect(problem(answer)).toMatchObject({
-        type: "urn:evenkeel:problem:in-progress",
-        title: "A request is outstanding for this Idempotency-Key",
-        status: 409,
-        code: "IN_PROGRESS",
-        retryable: true,
-      });
     }
+  });
+
+  it("gives 20 concurrent duplicates the same answer when they wait", async () => {
+    let runs = 0;
+    const { client, events } = await serve({
+      routes: [
+        {
+          path: "/",
+          layer: { inFlight: "wait" },
+          handler: async () => {
+            runs += 1;
+            await systemClock.sleep(50);
+            return { status: 202, headers: { "X-Own": "1" }, json: { runs } };
+          },
+        },
+      ],
+    });
+    const answers = await Promise.all(Array.from({ length: 20 }, () => client.send({ key: "k" })));
+    expect(runs).toBe(1);
+    expect(new Set(answers.map(({ status, text, headers }) => `${status} ${text} ${headers["x-own"]}`))).toEqual(
+      new Set(['202 {"runs":1} 1']),
+    );
+    expect(answers.filter(({ headers }) => headers["idempotent-replayed"] === "true")).toHaveLength(19);
+    expect(events.filter(({ type }) => type === "replayed")).toHaveLength(19);
+  });
+
+  it("stops waiting after maxWaitMs, with 409 and Retry-After", async () => {
+    const working = gate();
+    const { client } = await serve({
+      options: { inFlight: "wait", maxWaitMs: 50 },
+      routes: [
+        {
+          path: "/",
+          handler: async () => {
+            await working.opened;
+            return { json: 1 };
+          },
+        },
+      ],
+    });
+    const first = client.send({ key: "k" });
+    await expect.poll(async () => problemCode(await client.send({ key: "k" }))).toBe("WAIT_TIMEOUT");
+    expectProblem(await client.send({ key: "k" }), 409, "WAIT_TIMEOUT", true);
+    working.open();
+    expect((await first).status).toBe(200);
+  });
+
+  it("has the next one of those who wait run when the first gives up, and only it", async () => {
+    let runs = 0;
+    const { client } = await serve({
+      options: { inFlight: "wait" },
+      routes: [
+        {
+          path: "/",
+          handler: async () => {
+            runs += 1;
+            const status = runs === 1 ? 500 : 200;
+            await systemClock.sleep(30);
+            return { status, json: runs };
+          },
+        },
+      ],
+    });
+    const answers = await Promise.all(Array.from({ length: 10 }, () => client.send({ key: "k" })));
+    expect(runs).toBe(2);
+    expect(answers.map(({ status, text }) => `${status} ${text}`).sort()).toEqual([
+      ...Array.from({ length: 9 }, () => "200 2"),
+      "500 1",
+    ]);
+  });
+
+  it("replays 1,000 retries that are sent on the tick at which the first answer arrives", async () => {
+    let runs = 0;
+    const { client } = await serve({ routes: [{ path: "/", handler: () => ({ json: ++runs }) }] });
+    for (let round = 1; round <= 1_000; round += 1) {
+      const key = `k${round}`;
+      const retried = await new Promise<unknown[]>((resolve, reject) => {
+        const sent = client.open({ key, headers: { "Content-Length": "0" } }, (first) => {
+          client
+            .send({ key })
+            .then((retry) => resolve([first.text, retry.text, retry.headers["idempotent-replayed"]]))
+            .catch(reject);
+        });
+        sent.on("error", reject);
+        sent.end();
+      });
+      expect(retried).toEqual([String(round), String(round), "true"]);
+    }
+    expect(runs).toBe(1_000);
   });
 }

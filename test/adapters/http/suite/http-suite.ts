@@ -4,8 +4,18 @@ import type { EvenkeelEvent, LedgerStore } from "../../../../src/index.ts";
 import { HttpClient } from "../http-client.ts";
 import { answerCases } from "./answer-cases.ts";
 import { concurrencyCases } from "./concurrency-cases.ts";
+import { contextCases } from "./context-cases.ts";
+import { errorCases } from "./error-cases.ts";
+import { hangUpCases } from "./hang-up-cases.ts";
 import type { HttpShim, ServiceSpec } from "./http-shim.ts";
+import { identityCases } from "./identity-cases.ts";
+import { keyCases } from "./key-cases.ts";
+import { largeCases } from "./large-cases.ts";
 import type { Ledger } from "./ledgers.ts";
+import { processCases } from "./process-cases.ts";
+import { responseCases } from "./response-cases.ts";
+import { securityCases } from "./security-cases.ts";
+import { storeCases } from "./store-cases.ts";
 
 /** One server with a ledger, and a client to it. */
 export interface Service {
@@ -22,6 +32,7 @@ export interface Service {
 /** What the cases of the suite are given. */
 export interface Suite {
   readonly shim: HttpShim;
+  readonly url: Ledger["url"];
   /**
    * Starts a service. It ends with its test, which waits until every connection is closed. The default scope is the header
    * `X-Tenant`.
@@ -31,16 +42,26 @@ export interface Suite {
 
 /** Every rule of the HTTP layer on one framework and one ledger. `core` is what depends on the engine. */
 export function httpSuite(shim: HttpShim, ledger: Ledger, extent: "all" | "core" = "all"): void {
-  const suite: Suite = { shim, serve: (spec) => serve(shim, ledger, spec) };
+  const suite: Suite = { shim, url: ledger.url, serve: (spec) => serve(shim, ledger, spec) };
   describe(`the HTTP layer of ${shim.name} on ${ledger.name}`, () => {
-    for (const cases of extent === "all" ? ALL : CORE) cases(suite);
+    for (const cases of CORE) cases(suite);
+    if (extent === "core") return;
+    for (const cases of REST) cases(suite);
   });
 }
 
 type Cases = (suite: Suite) => void;
 
-const CORE: readonly Cases[] = [answerCases, concurrencyCases];
-const ALL: readonly Cases[] = [...CORE];
+const CORE: readonly Cases[] = [answerCases, concurrencyCases, contextCases, errorCases, processCases];
+const REST: readonly Cases[] = [
+  keyCases,
+  identityCases,
+  responseCases,
+  hangUpCases,
+  largeCases,
+  storeCases,
+  securityCases,
+];
 
 async function serve(
   shim: HttpShim,

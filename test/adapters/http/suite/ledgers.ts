@@ -9,6 +9,8 @@ import { temporaryFolder } from "../../../support/sqlite-files.ts";
 export interface Ledger {
   readonly name: string;
   open(): Promise<{ readonly store: LedgerStore; close(): Promise<void> }>;
+  /** The URL of an empty ledger that several processes can open; absent where none but its own can see it. */
+  url?(): Promise<{ readonly url: string; release(): Promise<void> }>;
 }
 
 export const inMemory: Ledger = {
@@ -19,35 +21,40 @@ export const inMemory: Ledger = {
   },
 };
 
-export const inSqlite: Ledger = {
-  name: "SQLite",
-  async open() {
-    const folder = temporaryFolder();
-    const { store, close } = await openLedger(`sqlite:${folder.file("ledger.db")}`);
-    return {
-      store,
-      async close() {
-        await close();
-        folder.remove();
-      },
-    };
-  },
-};
+export const inSqlite = sharedLedger("SQLite", async () => {
+  const folder = temporaryFolder();
+  return { url: `sqlite:${folder.file("ledger.db")}`, release: async () => folder.remove() };
+});
 
-export const inRedis: Ledger = {
-  name: "Redis",
-  open: () => openLedger(`${redisUrl()}#${randomUUID()}:`),
-};
+export const inRedis = sharedLedger("Redis", async () => ({
+  url: `${redisUrl()}#${randomUUID()}:`,
+  release: async () => {},
+}));
 
 let database: Promise<string> | undefined;
 let prefixes = 0;
 
-export const inPostgres: Ledger = {
-  name: "PostgreSQL",
-  async open() {
-    // One database for the tests of a file, and tables of its own for each.
-    database ??= databaseUrl();
-    prefixes += 1;
-    return openLedger(`${await database}#t${prefixes}_`);
-  },
-};
+export const inPostgres = sharedLedger("PostgreSQL", async () => {
+  // One database for the tests of a file, and tables of its own for each.
+  database ??= databaseUrl();
+  prefixes += 1;
+  return { url: `${await database}#t${prefixes}_`, release: async () => {} };
+});
+
+function sharedLedger(name: string, url: NonNullable<Ledger["url"]>): Ledger {
+  return {
+    name,
+    url,
+    async open() {
+      const ledger = await url();
+      const { store, close } = await openLedger(ledger.url);
+      return {
+        store,
+        async close() {
+          await close();
+          await ledger.release();
+        },
+      };
+    },
+  };
+}
