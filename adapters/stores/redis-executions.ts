@@ -12,6 +12,7 @@ import type {
   RenewResult,
   StoreCall,
 } from "../../src/store.ts";
+import { ofGrant } from "../../src/unconfirmed-grant.ts";
 import { BUCKETS_AT_ONCE, eachWindow } from "./redis-buckets.ts";
 import type { RedisConnection, ScriptCall } from "./redis-connection.ts";
 import { unavailable } from "./redis-errors.ts";
@@ -82,7 +83,9 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
     const { answer, replicas: reached } = await connection.runDurably(script, callOf(script, id, args), durably, call);
     if (durably.needsReplicas(answer) && reached < replicas) {
       const short = new Error(`${reached} of ${replicas} replicas confirmed within ${timeoutMs} ms`);
-      throw unavailable("Too few replicas have the write", short);
+      const error = unavailable("Too few replicas have the write", short);
+      const written = script === scripts.claim ? claimResultOf(answerOf(answer)) : undefined;
+      throw written?.status === "acquired" ? ofGrant(error, written) : error;
     }
     return answerOf(answer);
   }

@@ -1,12 +1,13 @@
-import type { AcquiredClaim, ClaimResult } from "../store.ts";
+import type { AcquiredClaim, ClaimRequest, ClaimResult, StoreCall } from "../store.ts";
+import { grantOf } from "../unconfirmed-grant.ts";
 import { asBefore } from "./attempt.ts";
 import type { Execution } from "./execution-call.ts";
 import { storeOperation } from "./store-operation.ts";
 
 /**
  * Sends the claims of one call, all under one nonce. A try whose answer nobody waited for may still be granted, before or
- * after the call is over: such a grant is undone, or it would block the key for a lease and then pass for an attempt that
- * fell silent.
+ * after the call is over, and so may one that too few replicas have: such a grant is undone, or it would block the key for a
+ * lease and then pass for an attempt that fell silent.
  */
 export class Claimant<O> {
   readonly #execution: Execution<O>;
@@ -23,7 +24,7 @@ export class Claimant<O> {
   send(): Promise<ClaimResult> {
     const { call, id, nonce, settings } = this.#execution;
     const { operation, scope, key, fingerprint, signal } = call;
-    const { store, clock, random, leaseMs, retentionMs, storeTimeoutMs } = settings;
+    const { clock, random, leaseMs, retentionMs, storeTimeoutMs } = settings;
     const onAbandoned = settings.onAbandoned === "reject" ? "report" : "takeover";
     const identity = { id, operation, scope, key, ...(fingerprint === undefined ? {} : { fingerprint }) };
     const request = { ...identity, nonce, leaseMs, retentionMs, onAbandoned } as const;
@@ -32,7 +33,7 @@ export class Claimant<O> {
       random,
       budgetMs: storeTimeoutMs,
       signal,
-      send: (bounds) => store.executions.claim(request, bounds),
+      send: (bounds) => this.#claim(request, bounds),
       // A store that gives its answer up when nobody waits any more would keep from us that it has granted the claim.
       strayMs: storeTimeoutMs,
       onStrayAnswer: (answer) => {
@@ -45,6 +46,16 @@ export class Claimant<O> {
   settle(token: number | undefined): void {
     this.#settled = { token };
     for (const stray of this.#strays.splice(0)) this.#onStray(stray);
+  }
+
+  async #claim(request: ClaimRequest, bounds: StoreCall): Promise<ClaimResult> {
+    try {
+      return await this.#execution.settings.store.executions.claim(request, bounds);
+    } catch (error) {
+      const grant = grantOf(error);
+      if (grant !== undefined) this.#onStray(grant);
+      throw error;
+    }
   }
 
   #onStray(claim: AcquiredClaim): void {

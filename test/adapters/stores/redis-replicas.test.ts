@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RedisStoreOptions, redisStore } from "../../../adapters/stores/redis.ts";
+import { withIdempotency } from "../../../src/index.ts";
 import type { LedgerStore } from "../../../src/store.ts";
 import { askRedis } from "../../support/ask-redis.ts";
 import { describeRedisServers } from "../../support/engines.ts";
@@ -130,6 +131,26 @@ describeRedisServers("redisStore with replicas", () => {
         expect(await executions.claim(request("o"), CALL)).toMatchObject({ status: "completed" });
         // Sent beside it again.
         await until("WAIT was answered", async () => (await waits()) === 1);
+      });
+    });
+
+    it("keeps no key for a claim that was not confirmed", async () => {
+      await using([driver, { durability: { replicas: 1, timeoutMs: 200 } }], async (store) => {
+        const options = { store, operation: "o", inFlight: "wait", maxWaitMs: 5_000 } as const;
+        const once = withIdempotency((input: string) => input, { ...options, storeTimeoutMs: 500 });
+        await once("warm-up", { key: "warm-up" });
+        replica.pause();
+        try {
+          await expect(once("input", { key: "k" })).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+          // The last try would be confirmed, and then undone, if the replica came back before.
+          await until("no try is under way", async () =>
+            (await askRedis(primary.port, "INFO clients")).includes("blocked_clients:0"),
+          );
+        } finally {
+          replica.resume();
+        }
+        const again = withIdempotency((input: string) => input, { ...options, storeTimeoutMs: 5_000 });
+        expect(await again.run("input", { key: "k" })).toMatchObject({ replayed: false, attempt: 1 });
       });
     });
 
