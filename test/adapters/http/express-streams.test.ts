@@ -10,131 +10,6 @@ const MEGABYTE = 1_048_576;
 const typesOf = ({ events }: Service): string[] => events.map(({ type }) => type);
 
 describe.each(EXPRESSES)("long and broken answers on %s", (_name, express) => {
-  it("streams a body over maxBodyBytes through, and gives the retry a definite problem", async () => {
-    let runs = 0;
-    const service = await serve(({ app, layer }) => {
-      app.post("/", layer({ maxBodyBytes: MEGABYTE }), (_req, res) => {
-        runs += 1;
-        Readable.from(
-          (function* () {
-            for (let piece = 0; piece < 160; piece += 1) yield Buffer.alloc(65_536, piece);
-          })(),
-        ).pipe(res);
-      });
-    }, express);
-    const first = await service.client.send({ key: "k" });
-    expect(first.body.length).toBe(160 * 65_536);
-    expect(first.body.at(-1)).toBe(159);
-    const retry = await service.client.send({ key: "k" });
-    expect(retry.status).toBe(409);
-    expect(problem(retry)).toMatchObject({ code: "RESULT_NOT_REPLAYABLE", retryable: false });
-    expect(retry.headers["retry-after"]).toBeUndefined();
-    expect(runs).toBe(1);
-    expect(service.events).toContainEqual(expect.objectContaining({ type: "tombstoned", reason: "too_large" }));
-  });
-
-  it("sends one large piece unchanged and does not keep it, and keeps one of exactly maxBodyBytes", async () => {
-    const { client } = await serve(({ app, layer }) => {
-      app.post("/:size", layer({ maxBodyBytes: 1_000 }), (req, res) => {
-        res.type("bin").send(Buffer.alloc(Number(req.params["size"]), 7));
-      });
-    }, express);
-    for (const [size, status] of [
-      [1_000, 200],
-      [1_001, 409],
-    ] as const) {
-      expect((await client.send({ path: `/${size}`, key: "k" })).body.length).toBe(size);
-      expect((await client.send({ path: `/${size}`, key: "k" })).status).toBe(status);
-    }
-  });
-
-  it("passes server-sent events through as they come; the retry gets the definite problem, also after a hang-up", async () => {
-    let runs = 0;
-    let next = (): void => {};
-    const { client } = await serve(({ app, layer }) => {
-      app.post("/", layer(), (_req, res) => {
-        runs += 1;
-        res.set("Content-Type", "text/event-stream").flushHeaders();
-        let event = 0;
-        next = () => res.write(`data: ${++event}\n\n`);
-      });
-    }, express);
-    const sent = client.open({ key: "k", headers: { "Content-Length": "0" } });
-    sent.on("error", () => {});
-    sent.end();
-    const seen: string[] = [];
-    await new Promise<void>((resolve) => {
-      sent.on("response", (response) => {
-        response.on("error", () => {});
-        next();
-        response.on("data", (chunk) => {
-          seen.push(String(chunk));
-          if (seen.length === 3) resolve();
-          else next();
-        });
-      });
-    });
-    expect(seen).toEqual(["data: 1\n\n", "data: 2\n\n", "data: 3\n\n"]);
-    expect(problem(await client.send({ key: "k" }))["code"]).toBe("RESULT_NOT_REPLAYABLE");
-    sent.destroy();
-    expect(problem(await client.send({ key: "k" }))["code"]).toBe("RESULT_NOT_REPLAYABLE");
-    expect(runs).toBe(1);
-  });
-
-  it("frees the key of a handler that never answers once the client has been gone for abandonAfterMs and the lease", async () => {
-    let runs = 0;
-    const { client } = await serve(({ app, layer }) => {
-      app.post("/", layer({ leaseMs: 600, abandonAfterMs: 600 }), (_req, res) => {
-        runs += 1;
-        if (runs > 1) res.json({ attempt: _req.idempotency?.attempt });
-      });
-    }, express);
-    const sent = client.open({ key: "k", headers: { "Content-Length": "0" } });
-    sent.on("error", () => {});
-    sent.end();
-    await eventually(() => runs).toBe(1);
-    await systemClock.sleep(900);
-    // The client is still there: the lease is renewed.
-    expect((await client.send({ key: "k" })).status).toBe(409);
-    const leftAt = performance.now();
-    sent.destroy();
-    await eventually(async () => (await client.send({ key: "k" })).status).toBe(200);
-    expect(performance.now() - leftAt).toBeGreaterThan(500);
-    expect((await client.send({ key: "k" })).text).toBe('{"attempt":2}');
-  });
-
-  it("runs once whenever the client hangs up, and replays or says that it can't", async () => {
-    const runs: Record<string, number> = {};
-    const pieces = 8;
-    const service = await serve(({ app, layer }) => {
-      app.post("/", layer({ leaseMs: 5_000, abandonAfterMs: 100 }), async (req, res) => {
-        const key = String(req.get("idempotency-key"));
-        runs[key] = (runs[key] ?? 0) + 1;
-        for (let piece = 0; piece < pieces; piece += 1) {
-          await new Promise((resolve) => setTimeout(resolve, 2));
-          res.write(`${piece}`.repeat(100));
-        }
-        res.end();
-      });
-    }, express);
-    const { client } = service;
-    const whole = Array.from({ length: pieces }, (_, piece) => `${piece}`.repeat(100)).join("");
-    await Promise.all(
-      Array.from({ length: 20 }, async (_, index) => {
-        const key = `k${index}`;
-        const sent = client.open({ key, headers: { "Content-Length": "0" } });
-        sent.on("error", () => {});
-        sent.on("response", (response) => response.on("error", () => {}).resume());
-        sent.end();
-        await eventually(() => runs[key]).toBe(1);
-        await new Promise((resolve) => setTimeout(resolve, index));
-        sent.destroy();
-        await eventually(async () => (await client.send({ key })).text).toBe(whole);
-        expect(runs[key]).toBe(1);
-      }),
-    );
-  });
-
   it("keeps a tombstone of an answer whose source the framework took away with the client", async () => {
     let runs = 0;
     const source = new Readable({ read() {} });
@@ -156,28 +31,6 @@ describe.each(EXPRESSES)("long and broken answers on %s", (_name, express) => {
     await eventually(() => typesOf(service)).toContain("completed");
     expect(problem(await client.send({ key: "k" }))["code"]).toBe("RESULT_NOT_REPLAYABLE");
     expect(runs).toBe(1);
-  });
-
-  it("lets a waiter that hangs up stop waiting", async () => {
-    let finish = (): void => {};
-    const service = await serve(({ app, layer }) => {
-      app.post("/", layer({ inFlight: "wait" }), (_req, res) => {
-        finish = () => res.json({});
-      });
-    }, express);
-    const { client } = service;
-    const first = client.send({ key: "k" });
-    await eventually(() => typesOf(service)).toEqual(["claimed"]);
-    const waiter = client.open({ key: "k", headers: { "Content-Length": "0" } });
-    waiter.on("error", () => {});
-    waiter.end();
-    await eventually(() => service.storeCalls["claim"]).toBe(2);
-    waiter.destroy();
-    await expect
-      .poll(() => service.events)
-      .toContainEqual(expect.objectContaining({ type: "waited", outcome: "aborted" }));
-    finish();
-    expect((await first).status).toBe(200);
   });
 
   it("shows the handler the same stream as the client sent, piece by piece or unread", async () => {
@@ -213,50 +66,7 @@ describe.each(EXPRESSES)("long and broken answers on %s", (_name, express) => {
   });
 });
 
-describe("an attempt that was overtaken", () => {
-  it.each(["whole", "begun"])("answers with the winner's response unless its own has begun: %s", async (kind) => {
-    let runs = 0;
-    let finish = (): void => {};
-    const { client, store } = await serve(({ app, layer }) => {
-      app.post("/", layer({ leaseMs: 100 }), (_req, res) => {
-        runs += 1;
-        if (runs > 1) return void res.status(201).set("X-Run", "2").json({ run: 2 });
-        res.set("X-Run", "1").set("X-Stale", "1");
-        if (kind === "begun") res.write("own ");
-        finish = () => res.end("answer");
-      });
-    });
-    store.executions.renew = async () => ({ status: "lost" });
-    const first = client.send({ key: "k" });
-    await eventually(() => runs).toBe(1);
-    await eventually(async () => (await client.send({ key: "k" })).status).toBe(201);
-    finish();
-    const { status, text, headers } = await first;
-    if (kind === "begun") expect([status, text, headers["x-run"]]).toEqual([200, "own answer", "1"]);
-    else {
-      expect([status, text, headers["x-run"], headers["idempotent-replayed"]]).toEqual([201, '{"run":2}', "2", "true"]);
-      expect([headers["x-stale"], headers["x-powered-by"]]).toEqual([undefined, "Express"]);
-    }
-    expect(runs).toBe(2);
-  });
-});
-
 describe("a body that arrives slowly", () => {
-  it("is no request yet when its client leaves: nothing runs, and the retry is the first", async () => {
-    let runs = 0;
-    const { client, storeCalls } = await serve(({ app, layer }) => {
-      app.post("/", layer(), express.text(), (_req, res) => void res.json(++runs));
-    });
-    const sent = client.open({ key: "k", headers: { "Content-Type": "text/plain", "Content-Length": "100" } });
-    sent.on("error", () => {});
-    sent.write("half");
-    await systemClock.sleep(50);
-    sent.destroy();
-    await systemClock.sleep(50);
-    expect([runs, storeCalls]).toEqual([0, {}]);
-    expect((await client.send({ key: "k", body: "whole", headers: { "Content-Type": "text/plain" } })).text).toBe("1");
-  });
-
   it("gives the layer's decision to parsers that come later, also when an async middleware stood before it", async () => {
     const { client } = await serve(({ app, layer }) => {
       app.use((_req, _res, next) => void setTimeout(next, 30));
