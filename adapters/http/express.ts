@@ -12,6 +12,7 @@ export type {
   RecordDecision,
   RecordedResponse,
 } from "../../src/idempotency/http.ts";
+export { type OpenApiFragment, openApiFragment } from "../../src/idempotency/http.ts";
 
 declare global {
   namespace Express {

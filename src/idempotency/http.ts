@@ -8,6 +8,14 @@
 export type { ExecutionContext } from "./execution-context.ts";
 export type { HttpBody, UploadedFile } from "./http-fingerprint.ts";
 export type { HeaderPair } from "./http-headers.ts";
+export {
+  type OpenApiFragment,
+  type OpenApiHeader,
+  type OpenApiParameter,
+  type OpenApiResponse,
+  type OpenApiSchema,
+  openApiFragment,
+} from "./http-openapi.ts";
 export type { HttpOptions, RecordDecision, RecordedResponse } from "./http-options.ts";
 export {
   type Admission,
