@@ -29,7 +29,7 @@ export {
 } from "./http-policy.ts";
 export type { HttpProblem, HttpProblemCode } from "./http-problem.ts";
 export type { CompletedResponse } from "./http-response.ts";
-export { nodeBody } from "./node-body.ts";
+export { nodeBody, readAhead } from "./node-body.ts";
 export { type NodeExchange, type NodeHandler, serveNode } from "./node-exchange.ts";
 export type { HeaderLines } from "./node-head.ts";
 export type { OutgoingResponse } from "./outgoing-response.ts";

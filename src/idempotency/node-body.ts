@@ -1,9 +1,12 @@
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { HttpBody } from "./http-fingerprint.ts";
 import { RequestTooLarge } from "./http-policy.ts";
 
-/** Bodies that were read here and put back, for a second layer on the same request. */
-const readBodies = new WeakMap<IncomingMessage, Uint8Array>();
+/** A body that was not read to its end. */
+const TOO_LARGE = Symbol("evenkeel.tooLarge");
+
+/** Bodies that were read here and put back, for whoever asks again on the same request. */
+const readBodies = new WeakMap<IncomingMessage, Uint8Array | typeof TOO_LARGE>();
 
 /**
  * The body of a request: its bytes where nobody has read them yet, which are put back so that the handler and its parsers
@@ -12,11 +15,23 @@ const readBodies = new WeakMap<IncomingMessage, Uint8Array>();
  */
 export async function nodeBody(req: IncomingMessage, maxBytes: number, parsed: () => HttpBody): Promise<HttpBody> {
   const known = readBodies.get(req);
-  if (known !== undefined) return { kind: "bytes", bytes: known };
-  if (!isUnread(req)) return hasBody(req) ? leftOf(parsed()) : parsed();
-  const bytes = await readAndPutBack(req, maxBytes);
-  readBodies.set(req, bytes);
-  return { kind: "bytes", bytes };
+  if (known === undefined && !isUnread(req)) return hasBody(req) ? leftOf(parsed()) : parsed();
+  const bytes = known ?? (await readAndPutBack(req, maxBytes));
+  if (bytes !== TOO_LARGE) return { kind: "bytes", bytes };
+  req.resume();
+  throw new RequestTooLarge();
+}
+
+/**
+ * Reads a body that nobody has read yet before its parsers do, for `nodeBody` to give later. They find an unread, equal
+ * stream. One over `maxBytes` is theirs as it comes, and `nodeBody` throws. Rejects when the client leaves.
+ */
+export async function readAhead(req: IncomingMessage, res: ServerResponse, maxBytes: number): Promise<void> {
+  if (readBodies.has(req) || !isUnread(req)) return;
+  const { letGo } = holdBody(req);
+  res.once("finish", () => dropUnread(req));
+  await readAndPutBack(req, maxBytes);
+  letGo();
 }
 
 /** Throws what nobody has read away, so that the connection can take its next request. */
@@ -58,7 +73,12 @@ function leftOf(body: HttpBody): HttpBody {
   return isGone ? { kind: "gone" } : body;
 }
 
-function readAndPutBack(req: IncomingMessage, maxBytes: number): Promise<Uint8Array> {
+/** Whether all of a body is there. The requests of light-my-request don't say so themselves. */
+function isComplete(req: IncomingMessage & { readonly _readableState?: { readonly ended?: boolean } }): boolean {
+  return req.complete ?? req._readableState?.ended ?? false;
+}
+
+function readAndPutBack(req: IncomingMessage, maxBytes: number): Promise<Uint8Array | typeof TOO_LARGE> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
@@ -70,10 +90,12 @@ function readAndPutBack(req: IncomingMessage, maxBytes: number): Promise<Uint8Ar
       outcome();
     }
 
-    function refuse(): void {
+    function putBack(read: Buffer, outcome: Uint8Array | typeof TOO_LARGE = read): void {
       settle(() => {
-        req.resume();
-        reject(new RequestTooLarge());
+        // In the same tick as the last read, so that the end has not been told yet.
+        if (read.length > 0) req.unshift(read);
+        readBodies.set(req, outcome);
+        resolve(outcome);
       });
     }
 
@@ -85,24 +107,18 @@ function readAndPutBack(req: IncomingMessage, maxBytes: number): Promise<Uint8Ar
         const bytes = typeof chunk === "string" ? Buffer.from(chunk, req.readableEncoding ?? "utf8") : chunk;
         chunks.push(bytes);
         size += bytes.length;
-        if (size > maxBytes) return refuse();
+        if (size > maxBytes) return putBack(Buffer.concat(chunks), TOO_LARGE);
       }
-      if (!req.complete) return;
-      const body = Buffer.concat(chunks);
-      settle(() => {
-        // In the same tick as the last read, so that the end has not been told yet.
-        if (body.length > 0) req.unshift(body);
-        resolve(body);
-      });
+      if (isComplete(req)) putBack(Buffer.concat(chunks));
     }
 
     const onError = (error: Error): void => settle(() => reject(error));
     const onClose = (): void => settle(() => reject(new Error("The client left before its request was complete.")));
 
-    if (Number(req.headers["content-length"] ?? 0) > maxBytes) return refuse();
+    if (Number(req.headers["content-length"] ?? 0) > maxBytes) return putBack(Buffer.alloc(0), TOO_LARGE);
     req.on("error", onError);
     req.on("close", onClose);
-    if (req.complete) return onReadable();
+    if (isComplete(req)) return onReadable();
     req.on("readable", onReadable);
   });
 }
