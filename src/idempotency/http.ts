@@ -3,7 +3,7 @@
  *
  * - `createHttpPolicy` binds the rules to options: which requests are the layer's business, who runs, what is kept, what a
  *   retry gets.
- * - `serveNode` carries them out on a `node:http` request and response.
+ * - `serveNode` carries them out on a `node:http` request and response, `serveWeb` on the Fetch standard's.
  */
 export type { ExecutionContext } from "./execution-context.ts";
 export type { HttpBody, UploadedFile } from "./http-fingerprint.ts";
@@ -33,3 +33,4 @@ export { nodeBody, readAhead } from "./node-body.ts";
 export { type NodeExchange, type NodeHandler, serveNode } from "./node-exchange.ts";
 export type { HeaderLines } from "./node-head.ts";
 export type { OutgoingResponse } from "./outgoing-response.ts";
+export { serveWeb, type WebExchange, type WebHandler } from "./web-exchange.ts";
