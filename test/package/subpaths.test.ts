@@ -15,9 +15,10 @@ const SUBPATHS = [
   ...STORES.map((name) => `evenkeel/${name}`),
   "evenkeel/store",
   "evenkeel/express",
+  "evenkeel/fetch",
   "evenkeel/testing",
 ];
-const SHIMS = ["express"];
+const SHIMS = ["express", "fetch"];
 
 let consumer: PackedConsumer;
 
@@ -80,6 +81,7 @@ describe("every subpath", () => {
     expect(names["evenkeel/memory"]).toContain("memoryStore");
     expect(names["evenkeel/sqlite"]).toContain("sqliteStore");
     expect(names["evenkeel/express"]).toContain("idempotency");
+    expect(names["evenkeel/fetch"]).toEqual(["executionOf", "idempotency", "idempotent"]);
     expect(names["evenkeel/testing"]).toEqual(
       expect.arrayContaining(["ManualClock", "faultyStore", "seededRandom", "storeConformance"]),
     );
