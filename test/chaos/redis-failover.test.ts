@@ -1,10 +1,12 @@
-import { Redis } from "ioredis";
-import { afterEach, expect, it } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import { type RedisStoreOptions, redisStore } from "../../adapters/stores/redis.ts";
 import { isEvenkeelError, withIdempotency } from "../../src/index.ts";
+import { askRedis } from "../support/ask-redis.ts";
 import { describeRedisServers } from "../support/engines.ts";
+import { sentinelDrivers } from "../support/redis-clients.ts";
 import { type RedisSentinel, startSentinel } from "../support/redis-sentinel.ts";
 import { endServers } from "../support/server-process.ts";
+import { until } from "../support/until.ts";
 
 /** The bound of a call that has to find the new primary first. */
 const THROUGH_FAILOVER_MS = 20_000;
@@ -12,6 +14,10 @@ const THROUGH_FAILOVER_MS = 20_000;
 // A primary acknowledges a write before its replicas have it (redis.io/docs: "Redis Sentinel, consistency"), so a failover can
 // take back what a caller was told. The first test shows that it does, so that docs/guarantees.md stays honest.
 describeRedisServers("a failover of a Redis by Sentinel", () => {
+  describe.each(sentinelDrivers)("by $driver", failsOver);
+});
+
+function failsOver({ open }: (typeof sentinelDrivers)[number]): void {
   const closing: (() => Promise<unknown> | unknown)[] = [];
 
   afterEach(async () => {
@@ -20,11 +26,8 @@ describeRedisServers("a failover of a Redis by Sentinel", () => {
   });
 
   async function ledgerOn(sentinel: RedisSentinel, options: RedisStoreOptions = {}) {
-    const { name, sentinels } = sentinel;
-    const client = new Redis({ name, sentinels: [...sentinels], sentinelRetryStrategy: () => 100, lazyConnect: true });
-    client.on("error", () => {});
-    await client.connect();
-    closing.push(() => client.disconnect());
+    const { client, close } = await open(sentinel.name, sentinel.sentinels);
+    closing.push(close);
     const store = redisStore(client, options);
     closing.push(() => store.close());
     const seen = { runs: 0 };
@@ -66,9 +69,7 @@ describeRedisServers("a failover of a Redis by Sentinel", () => {
     await sentinel.failedOver();
   }
 
-  it("loses an acknowledged outcome that no replica had, and the function runs again: P1 does not hold over it", {
-    retry: 2,
-  }, async () => {
+  it("loses an acknowledged outcome that no replica had, and the function runs again: P1 does not hold over it", async () => {
     const sentinel = await startSentinel();
     const { pay, seen } = await ledgerOn(sentinel);
     await pay({}, { key: "before" });
@@ -79,9 +80,7 @@ describeRedisServers("a failover of a Redis by Sentinel", () => {
     expect(seen.runs).toBe(3);
   });
 
-  it("loses nothing that was acknowledged with `durability`: what no replica has, does not run (I1, I19)", {
-    retry: 2,
-  }, async () => {
+  it("loses nothing that was acknowledged with `durability`: what no replica has, does not run (I1, I19)", async () => {
     const sentinel = await startSentinel();
     const { pay, seen } = await ledgerOn(sentinel, { durability: { replicas: 1, timeoutMs: 300 } });
     await pay({}, { key: "before" });
@@ -93,9 +92,7 @@ describeRedisServers("a failover of a Redis by Sentinel", () => {
     expect(await once(pay, "before")).toMatchObject({ replayed: true, value: "run 1" });
   });
 
-  it("keeps what a replica has, and a store that was there before goes on without a restart (I1, I5, I14)", {
-    retry: 2,
-  }, async () => {
+  it("keeps what a replica has, and a store that was there before goes on without a restart (I1, I5, I14)", async () => {
     const sentinel = await startSentinel();
     const { pay, seen } = await ledgerOn(sentinel, { durability: { replicas: 2, timeoutMs: 1_000 } });
     expect(await pay.run({}, { key: "k" })).toMatchObject({ replayed: false, value: "run 1" });
@@ -104,4 +101,29 @@ describeRedisServers("a failover of a Redis by Sentinel", () => {
     expect(await once(pay, "k")).toMatchObject({ replayed: true, value: "run 1" });
     expect(seen.runs).toBe(1);
   });
-});
+
+  it("carries out nothing, once there is a primary again, that nobody waits for any more", async () => {
+    const sentinel = await startSentinel();
+    const { client, close } = await open(sentinel.name, sentinel.sentinels);
+    closing.push(close);
+    const { executions, ...store } = redisStore(client, { durability: { replicas: 1, timeoutMs: 500 } });
+    closing.push(() => store.close());
+    const claim = (id: string, timeoutMs: number) => {
+      const lease = { leaseMs: 60_000, retentionMs: 60_000, onAbandoned: "takeover" } as const;
+      return executions.claim({ id: id.repeat(32), operation: "o", scope: "", nonce: "n", ...lease }, { timeoutMs });
+    };
+    await claim("aa", 5_000);
+    await sentinel.primary().kill();
+    for (let tries = 0; tries < 10; tries += 1) {
+      await expect(claim("bb", 20)).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+    }
+    await sentinel.failedOver();
+    await until("the store answers", async () => {
+      await executions.get("aa".repeat(32), { timeoutMs: 2_000 });
+      return true;
+    });
+    // A read waits for no replicas. What was sent before the connection was seen to be lost is sent again by both drivers.
+    const stats = await askRedis(sentinel.primary().port, "INFO commandstats");
+    expect(Number(/cmdstat_wait:calls=(\d+)/.exec(stats)?.[1] ?? 0)).toBeLessThanOrEqual(2);
+  });
+}

@@ -40,7 +40,7 @@ export const sentinelDrivers = [
   {
     driver: "redis",
     async open(name: string, sentinels: readonly Address[]): Promise<OpenClient> {
-      const client = createSentinel({ name, sentinelRootNodes: [...sentinels], scanInterval: 500 });
+      const client = createSentinel({ name, sentinelRootNodes: [...sentinels] });
       await client.on("error", ignore).connect();
       return { client, close: async () => void (await client.destroy()) };
     },
