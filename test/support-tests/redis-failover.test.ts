@@ -9,7 +9,7 @@ import { until } from "../support/until.ts";
 afterEach(endServers);
 
 describeRedisServers("a Redis with Sentinels", () => {
-  it("has another primary after a failover and after a kill, with what was replicated", { retry: 2 }, async () => {
+  it("has another primary after a failover and after a kill, with what was replicated", async () => {
     const trio = await startSentinel();
     const client = createSentinel({ name: trio.name, sentinelRootNodes: [...trio.sentinels] });
     client.on("error", () => {});
@@ -31,9 +31,7 @@ describeRedisServers("a Redis with Sentinels", () => {
 });
 
 describeRedisServers("a Redis Cluster", () => {
-  it("has another primary for a key after a failover and after a kill, with what was replicated", {
-    retry: 2,
-  }, async () => {
+  it("has another primary for a key after a failover and after a kill, with what was replicated", async () => {
     const cluster = await startRedisCluster();
     const client = createCluster({ rootNodes: cluster.nodes.map(({ host, port }) => ({ socket: { host, port } })) });
     client.on("error", () => {});

@@ -33,6 +33,7 @@ interface View {
 
 const SLOTS = 16_384;
 const NODE_TIMEOUT_MS = 1_000;
+const GIVES_UP_AFTER_MS = 6_000;
 
 /** Starts six nodes, makes them a cluster, and waits until every node says that it works and every replica follows. */
 export async function startRedisCluster(): Promise<RedisCluster> {
@@ -53,6 +54,14 @@ export async function startRedisCluster(): Promise<RedisCluster> {
       const { primary } = await viewOf(key);
       return primary !== before && (await isWhole(servers, before)) && (await agree(servers, primary));
     });
+  /** The replica of a key's slot, once it follows: one that never has may not be elected. */
+  const following = async (key: string): Promise<RedisServer> => {
+    const replica = await cluster.replicaOf(key);
+    await until("the replica follows", async () => {
+      return (await askRedis(replica.port, "INFO replication")).includes("master_link_status:up");
+    });
+    return replica;
+  };
 
   const cluster: RedisCluster = {
     nodes: servers.map(({ port }) => ({ host: "127.0.0.1", port })),
@@ -69,12 +78,23 @@ export async function startRedisCluster(): Promise<RedisCluster> {
     },
     async failover(key = "a") {
       const before = await cluster.primaryOf(key);
-      const reply = await askRedis((await cluster.replicaOf(key)).port, "CLUSTER FAILOVER");
-      if (!reply.startsWith("+OK")) throw new Error(reply.trim());
+      const replica = await following(key);
+      let askedAt = Number.NEGATIVE_INFINITY;
+      await until("the replica takes over", async () => {
+        if ((await viewOf(key)).primary !== before) return true;
+        // A replica gives up after five seconds, and begins anew when it is asked again before.
+        if (performance.now() - askedAt < GIVES_UP_AFTER_MS) return false;
+        const reply = await askRedis(replica.port, "CLUSTER FAILOVER");
+        if (!reply.startsWith("+OK")) throw new Error(reply.trim());
+        askedAt = performance.now();
+        return false;
+      });
       await known(key, before);
+      await following(key);
     },
     async killPrimaryOf(key) {
       const before = await cluster.primaryOf(key);
+      await following(key);
       await before.kill();
       await known(key, before);
     },
