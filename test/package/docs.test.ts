@@ -12,6 +12,7 @@ const PROSE = [
     "SECURITY.md",
     "examples/express-payments/README.md",
     "examples/custom-store/README.md",
+    "examples/hono-fetch/README.md",
     "bench/README.md",
   ],
   ...pagesOf("docs"),
