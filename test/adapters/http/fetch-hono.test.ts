@@ -103,6 +103,24 @@ describe("the layer as Hono middleware", () => {
     },
   );
 
+  it("sends the cookies of outer middleware once, beside those that were kept", async () => {
+    let turn = 0;
+    const { app, layer } = service(async (c, next) => {
+      turn += 1;
+      c.header("Set-Cookie", turn === 2 ? "session=2" : "session=1", { append: true });
+      await next();
+    });
+    app.use(layer({ setCookie: "replay" }));
+    app.post("/orders", (c) => {
+      c.header("Set-Cookie", "cart=1", { append: true });
+      return c.json(1);
+    });
+    for (const session of ["session=1", "session=2", "session=1"]) {
+      const answer = await app.request(request());
+      expect(answer.headers.getSetCookie()).toEqual([session, "cart=1"]);
+    }
+  });
+
   it("has the headers of CORS on replays and problems, without which browsers hide them", async () => {
     const { app, layer } = service(cors({ origin: "https://shop.example" }) as MiddlewareHandler<Env>);
     app.use(layer());

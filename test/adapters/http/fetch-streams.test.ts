@@ -232,6 +232,28 @@ describe("a reader that leaves", () => {
     expect(await seen(await handler(request()))).toEqual([200, "one two three", "true"]);
   });
 
+  it("before there was a response has it read for its retry, whoever holds that response", async () => {
+    const { wrap } = handlers();
+    const { body, give, end } = source();
+    const started = gate();
+    const working = gate();
+    const handler = wrap(async () => {
+      started.open();
+      await working.opened;
+      return new Response(body);
+    });
+    const leaving = new AbortController();
+    const answering = handler(request({ signal: leaving.signal }));
+    await started.opened;
+    leaving.abort();
+    working.open();
+    await answering;
+    give("late");
+    end();
+    await eventually(async () => (await handler(request())).status).toBe(200);
+    expect(await seen(await handler(request()))).toEqual([200, "late", "true"]);
+  });
+
   it("is not given up by a reader that still reads: it gets all of it", async () => {
     const { wrap } = handlers();
     const { body, give, end } = source();

@@ -225,6 +225,16 @@ describe("a response", () => {
     }
   });
 
+  it("to HEAD is left unread where it has a body, for the server to drop", async () => {
+    const { wrap } = handlers();
+    const own = new Response("dropped");
+    const handler = wrap(() => own, { methods: ["HEAD"] });
+    expect(await handler(request({ method: "HEAD" }))).toBe(own);
+    expect(own.bodyUsed).toBe(false);
+    const replay = await handler(request({ method: "HEAD" }));
+    expect([replay.body, replay.headers.get("content-type")]).toEqual([null, "text/plain;charset=UTF-8"]);
+  });
+
   it("made of a form is sent again with the same boundary", async () => {
     const { wrap } = handlers();
     const form = new FormData();
