@@ -4,6 +4,7 @@ import type { CapturedResponse } from "./http-policy.ts";
 import {
   applyHeaders,
   type HeaderLines,
+  headerLines,
   type ResponseHead,
   readHead,
   restoreHeaders,
@@ -39,6 +40,8 @@ export class NodeCapture {
   readonly #sources: NodeSources;
   /** The headers that were there before the handler. */
   readonly #before: HeaderLines;
+  /** The headers that were there when the handler returned, where it is known. */
+  #after: HeaderLines | undefined;
   readonly #resolve: (response: CapturedResponse) => void;
   /** Status and headers, once they are decided. */
   #head: ResponseHead | undefined;
@@ -117,6 +120,11 @@ export class NodeCapture {
     if (!this.#ended && !this.#begun) this.#threw = true;
   }
 
+  /** The handler has returned: headers that are set from now on are an outer layer's. */
+  returned(): void {
+    this.#after = headerLines(this.#res);
+  }
+
   /** The client is gone. What the handler still writes is kept; nothing is sent any more. */
   clientLeft(): void {
     this.#clientLeft = true;
@@ -171,7 +179,7 @@ export class NodeCapture {
   #takeHead(): void {
     const res = this.#res;
     validateHead(res);
-    this.#head = readHead(res, this.#before);
+    this.#head = readHead(res, this.#before, this.#after);
     const announced = headerOf(this.#head.headers, "content-length");
     if (announced !== undefined && !res.hasHeader("transfer-encoding")) this.#announcedBytes = Number(announced);
   }

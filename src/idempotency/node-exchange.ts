@@ -29,6 +29,11 @@ export interface NodeExchange<Request> {
   run(context: ExecutionContext, handler: NodeHandler): void;
   /** Keeps the framework from answering: the layer is about to, or nobody is there any more. */
   takeOver?(): void;
+  /**
+   * Sends an answer of the layer, to be called when outer layers have had their say: until then they may set headers.
+   * Defaults to sending it at once.
+   */
+  sendLast?(status: number, send: () => void): void;
   /** Gives an error of the user's own code to the framework. */
   fail(error: unknown): void;
 }
@@ -39,18 +44,19 @@ export interface NodeHandler {
   streams(): void;
   /** It has thrown: what is answered from now on is the framework's. */
   threw(): void;
+  /** It has returned, and its answer is still to be sent: headers that are set from now on are an outer layer's. */
+  returned(): void;
 }
 
 /** Serves one request under a policy. */
 export function serveNode<Request>(policy: HttpPolicy<Request>, node: NodeExchange<Request>): void {
-  const { req, res, request } = node;
+  const { req, request } = node;
   const admission = policy.admit({ request, method: methodOf(req), rawHeaders: req.rawHeaders });
   switch (admission.kind) {
     case "pass":
       return node.pass();
     case "refused":
-      node.takeOver?.();
-      return send(res, admission.response);
+      return sendInstead(node, admission.response);
     case "keyed":
       serveKeyed(policy, node, admission.key).catch(node.fail);
   }
@@ -97,7 +103,11 @@ async function serveKeyed<Request>(policy: HttpPolicy<Request>, node: NodeExchan
     const capturing = new NodeCapture(res, { before, maxBodyBytes: settings.maxBodyBytes, onUnkept });
     capture = capturing;
     body.letGo();
-    node.run(context, { streams: () => capturing.expectStream(), threw: () => capturing.threw() });
+    node.run(context, {
+      streams: () => capturing.expectStream(),
+      threw: () => capturing.threw(),
+      returned: () => capturing.returned(),
+    });
     const captured = await capturing.answer;
     abandonTimer?.clear();
     return captured;
@@ -132,10 +142,9 @@ async function serveKeyed<Request>(policy: HttpPolicy<Request>, node: NodeExchan
 
 function carryOut(
   verdict: HttpVerdict,
-  node: Pick<NodeExchange<unknown>, "res" | "fail" | "takeOver">,
+  node: Pick<NodeExchange<unknown>, "res" | "fail" | "takeOver" | "sendLast">,
   capture: NodeCapture | undefined,
 ): void {
-  const { res } = node;
   // What has begun to go out can't be taken back.
   if (verdict.kind === "own" || capture?.discard() === false) return capture?.release();
   switch (verdict.kind) {
@@ -144,9 +153,21 @@ function carryOut(
     case "error":
       return node.fail(verdict.error);
     case "send":
+      if (capture === undefined) return sendInstead(node, verdict.response);
       node.takeOver?.();
-      return send(res, verdict.response, capture);
+      return send(node.res, verdict.response, capture);
   }
+}
+
+/** Sends an answer of the layer to a request whose handler has not run. */
+function sendInstead(
+  node: Pick<NodeExchange<unknown>, "res" | "takeOver" | "sendLast">,
+  response: OutgoingResponse,
+): void {
+  node.takeOver?.();
+  const sendIt = (): void => send(node.res, response);
+  if (node.sendLast === undefined) sendIt();
+  else node.sendLast(response.status, sendIt);
 }
 
 /** Destroys a connection once the answer is out. */

@@ -20,21 +20,32 @@ export function restoreHeaders(res: ServerResponse, before: HeaderLines): void {
   res.statusMessage = "";
 }
 
-/** The status and headers that are set now, and which of the latter an outer layer had set before. */
-export function readHead(res: ServerResponse, before: HeaderLines): ResponseHead {
+/** Headers about the very body that is kept: what an outer layer says of another one must not take their place. */
+const OF_THE_BODY = /^(content-.*|vary)$/;
+
+/**
+ * The status and headers that are set now, and which of the latter are an outer layer's: those that were there `before`
+ * the handler, and those that have changed since they were as in `after` it.
+ */
+export function readHead(res: ServerResponse, before: HeaderLines, after?: HeaderLines): ResponseHead {
   const headers: HeaderPair[] = [];
   const outer: string[] = [];
   for (const name of rawHeaderNames(res)) {
     const lower = name.toLowerCase();
     const earlier = before.get(lower);
     let lines = linesOf(res.getHeader(name));
+    const own = after === undefined ? lines : (after.get(lower) ?? []);
     // Cookies are lines for themselves: those of an outer layer are set by it again.
-    if (lower === "set-cookie") lines = lines.filter((line) => !earlier?.includes(line));
-    else if (earlier?.join("\n") === lines.join("\n")) outer.push(lower);
+    if (lower === "set-cookie") lines = lines.filter((line) => own.includes(line) && !earlier?.includes(line));
+    else if (areEqual(lines, earlier) || !(areEqual(lines, own) || OF_THE_BODY.test(lower))) outer.push(lower);
     for (const line of lines) headers.push([name, line]);
   }
   const removed = [...before.keys()].filter((name) => !res.hasHeader(name));
   return { status: res.statusCode, headers, outer, removed };
+}
+
+function areEqual(lines: readonly string[], others: readonly string[] | undefined): boolean {
+  return lines.join("\n") === others?.join("\n");
 }
 
 /** What Node takes for no status message. */
