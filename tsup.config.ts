@@ -23,6 +23,7 @@ export default defineConfig((options) => ({
     postgres: "adapters/stores/postgres.ts",
     store: "src/store-kit.ts",
     express: "adapters/http/express.ts",
+    fastify: "adapters/http/fastify.ts",
     fetch: "adapters/http/fetch.ts",
     testing: "src/testing/index.ts",
   },

@@ -15,10 +15,11 @@ const SUBPATHS = [
   ...STORES.map((name) => `evenkeel/${name}`),
   "evenkeel/store",
   "evenkeel/express",
+  "evenkeel/fastify",
   "evenkeel/fetch",
   "evenkeel/testing",
 ];
-const SHIMS = ["express", "fetch"];
+const SHIMS = ["express", "fastify", "fetch"];
 
 let consumer: PackedConsumer;
 
@@ -81,6 +82,7 @@ describe("every subpath", () => {
     expect(names["evenkeel/memory"]).toContain("memoryStore");
     expect(names["evenkeel/sqlite"]).toContain("sqliteStore");
     expect(names["evenkeel/express"]).toContain("idempotency");
+    expect(names["evenkeel/fastify"]).toEqual(["idempotency", "openApiFragment"]);
     expect(names["evenkeel/fetch"]).toEqual(["executionOf", "idempotency", "idempotent"]);
     expect(names["evenkeel/testing"]).toEqual(
       expect.arrayContaining(["ManualClock", "faultyStore", "seededRandom", "storeConformance"]),
@@ -102,6 +104,8 @@ describe("every subpath", () => {
     `;
     await writeFile(join(consumer.folder, "types.mts"), use);
     await writeFile(join(consumer.folder, "types.cts"), use);
+    // Its types are in the package itself.
+    await consumer.link("fastify");
     const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
     const options = ["--noEmit", "--strict", "--module", "node16", "--target", "es2022", "--types", "node"];
     const compiled = promisify(execFile)(process.execPath, [tsc, ...options, "types.mts", "types.cts"], {
