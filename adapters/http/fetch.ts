@@ -56,7 +56,7 @@ export function executionOf(request: Request | HonoContext): ExecutionContext | 
  *
  * The path is that of `request.url`: what a router in front of it has cut off is no part of it, so that two handlers may
  * need an `operation` to be told apart. Workers need the flag `nodejs_compat` (`node:crypto`, `node:zlib`,
- * `node:async_hooks`, `Buffer`).
+ * `node:async_hooks`, `Buffer`); they stop when their client leaves, unless the promise is given to `ctx.waitUntil()` too.
  *
  * @throws EvenkeelError `INVALID_OPTIONS`, at once.
  * @example
@@ -77,11 +77,11 @@ export function executionOf(request: Request | HonoContext): ExecutionContext | 
  * );
  * ```
  */
-export function idempotent<Rest extends unknown[]>(
-  handler: (request: Request, ...rest: Rest) => Response | Promise<Response>,
-  options: HttpOptions<Request>,
-): (request: Request, ...rest: Rest) => Promise<Response> {
-  const policy = createHttpPolicy<Request>("idempotent", options);
+export function idempotent<Given extends Request, Rest extends unknown[]>(
+  handler: (request: Given, ...rest: Rest) => Response | Promise<Response>,
+  options: HttpOptions<Given>,
+): (request: Given, ...rest: Rest) => Promise<Response> {
+  const policy = createHttpPolicy<Given>("idempotent", options);
   return (request, ...rest) =>
     serveWeb(policy, {
       subject: request,

@@ -11,10 +11,10 @@ export interface Handlers {
   readonly events: EvenkeelEvent[];
   /** Has every completion wait from now on; returns what lets them go on. */
   holdCompletions(): () => void;
-  wrap<Rest extends unknown[]>(
-    handler: (request: Request, ...rest: Rest) => Response | Promise<Response>,
-    options?: Partial<HttpOptions<Request>>,
-  ): (request: Request, ...rest: Rest) => Promise<Response>;
+  wrap<Given extends Request, Rest extends unknown[]>(
+    handler: (request: Given, ...rest: Rest) => Response | Promise<Response>,
+    options?: Partial<HttpOptions<Given>>,
+  ): (request: Given, ...rest: Rest) => Promise<Response>;
 }
 
 export function handlers(): Handlers {
