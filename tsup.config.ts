@@ -25,6 +25,7 @@ export default defineConfig((options) => ({
     express: "adapters/http/express.ts",
     fastify: "adapters/http/fastify.ts",
     fetch: "adapters/http/fetch.ts",
+    koa: "adapters/http/koa.ts",
     testing: "src/testing/index.ts",
   },
   format: ["esm", "cjs"],

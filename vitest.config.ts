@@ -10,7 +10,7 @@ export default defineConfig({
       { find: /^evenkeel$/, replacement: at("src/index.ts") },
       { find: /^evenkeel\/(memory|sqlite|redis|postgres)$/, replacement: `${at("adapters/stores")}/$1.ts` },
       { find: /^evenkeel\/store$/, replacement: at("src/store-kit.ts") },
-      { find: /^evenkeel\/(express|fastify|fetch)$/, replacement: `${at("adapters/http")}/$1.ts` },
+      { find: /^evenkeel\/(express|fastify|fetch|koa)$/, replacement: `${at("adapters/http")}/$1.ts` },
       { find: /^evenkeel\/testing$/, replacement: at("src/testing/index.ts") },
     ],
   },

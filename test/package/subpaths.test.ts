@@ -17,9 +17,10 @@ const SUBPATHS = [
   "evenkeel/express",
   "evenkeel/fastify",
   "evenkeel/fetch",
+  "evenkeel/koa",
   "evenkeel/testing",
 ];
-const SHIMS = ["express", "fastify", "fetch"];
+const SHIMS = ["express", "fastify", "fetch", "koa"];
 
 let consumer: PackedConsumer;
 
