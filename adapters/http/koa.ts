@@ -137,13 +137,11 @@ function answerToNobody(ctx: AnyContext, handler: NodeHandler): void {
 
 /** Calls back when outer middleware is done, which Koa says nowhere: it asks then whether it has to answer. */
 function whenKoaResponds(ctx: AnyContext, callback: () => void): void {
-  let isDone = false;
   Object.defineProperty(ctx, "respond", {
     configurable: true,
     enumerable: true,
     get() {
-      if (!isDone) callback();
-      isDone = true;
+      callback();
       return false;
     },
     set() {},

@@ -74,6 +74,41 @@ describe.each(KOAS)("outer middleware on %s", (_name, KoaClass) => {
     expect(errors).toEqual([]);
   });
 
+  it("is told that an answer has ended which is still being kept", async () => {
+    const seen: unknown[] = [];
+    const { client } = await serve(KoaClass, ({ app, layer }) => {
+      app.use(async (ctx, next) => {
+        await next();
+        seen.push(ctx.writable, ctx.headerSent);
+      });
+      app.use(layer());
+      app.use((ctx) => {
+        seen.push(ctx.writable, ctx.headerSent);
+        ctx.res.statusCode = 200;
+        ctx.res.end("done");
+      });
+    });
+    expect((await client.send({ key: "k" })).text).toBe("done");
+    expect(seen).toEqual([true, false, false, true]);
+  });
+
+  it("that asks whether Koa responds has a replay sent at once, and once", async () => {
+    const { client, errors } = await serve(KoaClass, ({ app, layer }) => {
+      app.use(async (ctx, next) => {
+        await next();
+        if (ctx.respond !== false) ctx.set("X-Late", "1");
+      });
+      app.use(layer());
+      app.use((ctx) => {
+        ctx.body = { own: 1 };
+      });
+    });
+    const first = await client.send({ key: "k" });
+    const replay = await client.send({ key: "k" });
+    expect([replay.status, replay.body, replay.headers["x-late"]]).toEqual([200, first.body, "1"]);
+    expect([replay.headers["idempotent-replayed"], errors]).toEqual(["true", []]);
+  });
+
   it("sees the status that is going to be sent", async () => {
     const seen: unknown[] = [];
     const { client } = await serve(KoaClass, ({ app, layer }) => {
