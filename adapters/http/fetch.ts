@@ -17,6 +17,7 @@ export type {
   RecordDecision,
   RecordedResponse,
 } from "../../src/idempotency/http.ts";
+export { type OpenApiFragment, openApiFragment } from "../../src/idempotency/http.ts";
 
 /** What the layer needs of Hono's `Context`. */
 export interface HonoContext {
