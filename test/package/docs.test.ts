@@ -13,6 +13,7 @@ const PROSE = [
     "examples/express-payments/README.md",
     "examples/custom-store/README.md",
     "examples/hono-fetch/README.md",
+    "examples/koa-webhooks/README.md",
     "bench/README.md",
   ],
   ...pagesOf("docs"),
