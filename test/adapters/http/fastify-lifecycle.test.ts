@@ -131,7 +131,7 @@ it("runs no handler whose request Fastify's timeout has already answered, and ha
   const { client, events } = await serve(
     (app) => {
       app.addHook("onRequest", async (_request, reply) => void reply.header("X-Outer", "1"));
-      app.post("/", { handlerTimeout: 50 }, async () => ({ runs: ++runs }));
+      app.post("/", { handlerTimeout: 500 }, async () => ({ runs: ++runs }));
     },
     {
       server: { logger: { level: "warn", stream: { write: (line: string) => reported.push(JSON.parse(line).msg) } } },
@@ -206,7 +206,7 @@ it("goes on when connectionTimeout closes the connection of a handler at work, a
         return { runs };
       });
     },
-    { server: { connectionTimeout: 100 } },
+    { server: { connectionTimeout: 500 } },
   );
   await expect(service.client.send({ key: "k" })).rejects.toThrow();
   expect(timeouts).toBe(1);
@@ -316,7 +316,7 @@ it("never runs again what a hijacked reply may have sent past the response", asy
         reply.raw.socket?.end("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nraw");
       });
     },
-    { options: { abandonAfterMs: 50, leaseMs: 300 } },
+    { options: { abandonAfterMs: 50 } },
   );
   expect((await service.client.send({ key: "k" })).text).toBe("raw");
   await eventually(async () => problemCode(await service.client.send({ key: "k" }))).toBe("RESULT_NOT_REPLAYABLE");
