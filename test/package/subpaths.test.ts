@@ -95,11 +95,15 @@ describe("every subpath", () => {
     const use = `${imports}
       import { type IdempotentFunction, withIdempotency } from "evenkeel";
       import { memoryStore } from "evenkeel/memory";
+      import type { ParameterizedContext } from "koa";
       export const all = [${SUBPATHS.map((_, index) => `subpath${index}`).join()}];
       export const charge: IdempotentFunction<{ amount: number }, string> = withIdempotency(
         async (order: { amount: number }, ctx) => ctx.deriveKey(String(order.amount)),
         { store: memoryStore(), operation: "charge" },
       );
+      export const keyOf = (ctx: ParameterizedContext): string | undefined => ctx.idempotency?.key;
+      // @ts-expect-error The context of Koa is extended by what it is.
+      export const unkeyed = (ctx: ParameterizedContext): number | undefined => ctx.idempotency?.key;
       // @ts-expect-error An amount is a number: the declarations are there and are not \`any\`.
       export const refused = charge({ amount: "1" }, { key: "k" });
     `;

@@ -61,11 +61,12 @@ export async function packedConsumer(): Promise<PackedConsumer> {
   await run("tar", ["-xzf", join(workshop, tarball.filename), "--strip-components=1", "-C", installed]);
 
   await writeFile(join(folder, "package.json"), '{ "name": "consumer", "private": true }');
-  await mkdir(join(folder, "node_modules", "@types"));
+  // Copied, so that what types ask of other types is looked for here, and not among the packages of the checkout.
+  await cp(join(ROOT, "node_modules", "@types"), join(folder, "node_modules", "@types"), { recursive: true });
   const link = (name: string): Promise<void> => {
     return symlink(join(ROOT, "node_modules", name), join(folder, "node_modules", name));
   };
-  for (const name of ["zod", "@types/node", "undici-types", "@types/express"]) await link(name);
+  for (const name of ["zod", "undici-types"]) await link(name);
   return {
     folder,
     installed,
