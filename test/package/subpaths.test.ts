@@ -84,7 +84,7 @@ describe("every subpath", () => {
     expect(names["evenkeel/sqlite"]).toContain("sqliteStore");
     expect(names["evenkeel/express"]).toContain("idempotency");
     expect(names["evenkeel/fastify"]).toEqual(["idempotency", "openApiFragment"]);
-    expect(names["evenkeel/fetch"]).toEqual(["executionOf", "idempotency", "idempotent"]);
+    expect(names["evenkeel/fetch"]).toEqual(["executionOf", "idempotency", "idempotent", "openApiFragment"]);
     expect(names["evenkeel/koa"]).toEqual(["idempotency", "openApiFragment"]);
     expect(names["evenkeel/testing"]).toEqual(
       expect.arrayContaining(["ManualClock", "faultyStore", "seededRandom", "storeConformance"]),
