@@ -2,17 +2,7 @@ import type { Request, RequestHandler } from "express";
 import { createHttpPolicy, type ExecutionContext, type HttpOptions, serveNode } from "../../src/idempotency/http.ts";
 import { type ParsedRequest, parsedBody } from "./parsed-body.ts";
 
-export type {
-  CompletedResponse,
-  ExecutionContext,
-  HeaderPair,
-  HttpOptions,
-  HttpProblem,
-  HttpProblemCode,
-  RecordDecision,
-  RecordedResponse,
-} from "../../src/idempotency/http.ts";
-export { type OpenApiFragment, openApiFragment } from "../../src/idempotency/http.ts";
+export * from "../../src/idempotency/http-face.ts";
 
 declare global {
   namespace Express {

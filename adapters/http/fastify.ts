@@ -19,17 +19,7 @@ import {
 import { bodyOf, keepBytes } from "./fastify-body.ts";
 import { hasThrown, headerLines, runHandler, sendAsNodeStream, takeOver } from "./fastify-reply.ts";
 
-export type {
-  CompletedResponse,
-  ExecutionContext,
-  HeaderPair,
-  HttpOptions,
-  HttpProblem,
-  HttpProblemCode,
-  RecordDecision,
-  RecordedResponse,
-} from "../../src/idempotency/http.ts";
-export { type OpenApiFragment, openApiFragment } from "../../src/idempotency/http.ts";
+export * from "../../src/idempotency/http-face.ts";
 
 declare module "fastify" {
   interface FastifyRequest {

@@ -7,17 +7,7 @@ import {
 } from "../../src/idempotency/http.ts";
 import { type HonoRequest, honoBody } from "./hono-body.ts";
 
-export type {
-  CompletedResponse,
-  ExecutionContext,
-  HeaderPair,
-  HttpOptions,
-  HttpProblem,
-  HttpProblemCode,
-  RecordDecision,
-  RecordedResponse,
-} from "../../src/idempotency/http.ts";
-export { type OpenApiFragment, openApiFragment } from "../../src/idempotency/http.ts";
+export * from "../../src/idempotency/http-face.ts";
 
 /** What the layer needs of Hono's `Context`. */
 export interface HonoContext {

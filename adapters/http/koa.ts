@@ -8,17 +8,7 @@ import {
 } from "../../src/idempotency/http.ts";
 import { type ParsedRequest, parsedBody } from "./parsed-body.ts";
 
-export type {
-  CompletedResponse,
-  ExecutionContext,
-  HeaderPair,
-  HttpOptions,
-  HttpProblem,
-  HttpProblemCode,
-  RecordDecision,
-  RecordedResponse,
-} from "../../src/idempotency/http.ts";
-export { type OpenApiFragment, openApiFragment } from "../../src/idempotency/http.ts";
+export * from "../../src/idempotency/http-face.ts";
 
 declare module "koa" {
   interface ExtendableContext {

@@ -5,18 +5,8 @@
  *   retry gets.
  * - `serveNode` carries them out on a `node:http` request and response, `serveWeb` on the Fetch standard's.
  */
-export type { ExecutionContext } from "./execution-context.ts";
+export * from "./http-face.ts";
 export type { HttpBody, UploadedFile } from "./http-fingerprint.ts";
-export type { HeaderPair } from "./http-headers.ts";
-export {
-  type OpenApiFragment,
-  type OpenApiHeader,
-  type OpenApiParameter,
-  type OpenApiResponse,
-  type OpenApiSchema,
-  openApiFragment,
-} from "./http-openapi.ts";
-export type { HttpOptions, RecordDecision, RecordedResponse } from "./http-options.ts";
 export {
   type Admission,
   type CapturedResponse,
@@ -27,8 +17,6 @@ export {
   type HttpVerdict,
   RequestTooLarge,
 } from "./http-policy.ts";
-export type { HttpProblem, HttpProblemCode } from "./http-problem.ts";
-export type { CompletedResponse } from "./http-response.ts";
 export { nodeBody, readAhead } from "./node-body.ts";
 export { type NodeExchange, type NodeHandler, serveNode } from "./node-exchange.ts";
 export type { HeaderLines } from "./node-head.ts";
