@@ -1,64 +1,26 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-
-const EXAMPLE = fileURLToPath(new URL("../../examples/fastify-orders", import.meta.url));
+import { type ExampleServer, startExample } from "../support/example-server.ts";
 
 describe("examples/fastify-orders", () => {
-  let folder = "";
-  let server: ChildProcess;
-  let url = "";
-  let curl = "";
-
-  async function start(): Promise<void> {
-    const env = { ...process.env, PORT: "0", DATABASE: join(folder, "orders.db") };
-    server = spawn(process.execPath, ["--import", "tsx", "server.ts"], {
-      cwd: EXAMPLE,
-      env,
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    for await (const line of createInterface({ input: server.stdout as NodeJS.ReadableStream })) {
-      url = /listening on (http:\/\/[\d.:]+)/.exec(line)?.[1] ?? url;
-      curl = /^ +(curl -i .*)$/.exec(line)?.[1] ?? "";
-      if (curl !== "") return;
-    }
-    throw new Error("It ended before it listened.");
-  }
-
-  async function stop(signal: "SIGTERM" | "SIGKILL"): Promise<unknown> {
-    const ended = once(server, "exit");
-    server.kill(signal);
-    return (await ended)[0];
-  }
+  let server: ExampleServer;
 
   const order = (key: string | undefined, body: string, token = "alice", path = "/orders"): Promise<Response> => {
     const headers = { Authorization: `Bearer ${token}-token`, "Content-Type": "application/json" };
     const keyed = key === undefined ? headers : { ...headers, "Idempotency-Key": key };
-    return fetch(`${url}${path}`, { method: "POST", headers: keyed, body });
+    return fetch(`${server.url}${path}`, { method: "POST", headers: keyed, body });
   };
   const parcels = async (token: string): Promise<unknown[]> => {
-    const answer = await fetch(`${url}/parcels`, { headers: { Authorization: `Bearer ${token}-token` } });
+    const answer = await fetch(`${server.url}/parcels`, { headers: { Authorization: `Bearer ${token}-token` } });
     return (await answer.json()) as unknown[];
   };
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), "evenkeel-fastify-"));
-    await start();
+    server = await startExample("fastify-orders", /curl -i .*\n/);
   });
-  afterAll(async () => {
-    await stop("SIGKILL");
-    await rm(folder, { recursive: true, force: true });
-  });
+  afterAll(() => server.dispose());
 
   it("prints a line that does what it says when it is sent twice", async () => {
-    const send = async () => (await promisify(execFile)("sh", ["-c", `${curl} --silent`])).stdout;
-    const [first, again] = [await send(), await send()];
+    const [first, again] = [await server.curl(), await server.curl()];
     for (const answer of [first, again]) expect(answer).toMatch(/^HTTP\/1\.1 201 /);
     expect([/^idempotent-replayed: true/im.test(first), /^idempotent-replayed: true/im.test(again)]).toEqual([
       false,
@@ -107,8 +69,8 @@ describe("examples/fastify-orders", () => {
   });
 
   it("remembers the answers of an earlier start, and ends when it is told to", async () => {
-    expect(await stop("SIGTERM")).toBe(0);
-    await start();
+    expect(await server.stop("SIGTERM")).toBe(0);
+    await server.start();
     const again = await order("o2", '{"item":"cup"}');
     expect([again.status, again.headers.get("idempotent-replayed")]).toEqual([201, "true"]);
     expect(await parcels("alice")).toEqual([]);

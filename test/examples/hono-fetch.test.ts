@@ -1,59 +1,23 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-
-const EXAMPLE = fileURLToPath(new URL("../../examples/hono-fetch", import.meta.url));
+import { type ExampleServer, startExample } from "../support/example-server.ts";
 
 describe("examples/hono-fetch", () => {
-  let folder = "";
-  let server: ChildProcess;
-  let url = "";
-
-  async function start(): Promise<void> {
-    const env = { ...process.env, PORT: "0", DATABASE: join(folder, "orders.db") };
-    server = spawn(process.execPath, ["--import", "tsx", "server.ts"], {
-      cwd: EXAMPLE,
-      env,
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    for await (const line of createInterface({ input: server.stdout as NodeJS.ReadableStream })) {
-      const [, found] = /listening on (http:\/\/[\d.:]+)/.exec(line) ?? [];
-      if (found === undefined) continue;
-      url = found;
-      return;
-    }
-    throw new Error("It ended before it listened.");
-  }
-
-  async function stop(signal: "SIGTERM" | "SIGKILL"): Promise<unknown> {
-    const ended = once(server, "exit");
-    server.kill(signal);
-    return (await ended)[0];
-  }
+  let server: ExampleServer;
 
   const ask = (path: string, key: string | undefined, init: RequestInit = {}, token = "alice"): Promise<Response> => {
     const headers = {
       Authorization: `Bearer ${token}-token`,
       ...(key === undefined ? {} : { "Idempotency-Key": key }),
     };
-    return fetch(`${url}${path}`, { method: "POST", headers, ...init });
+    return fetch(`${server.url}${path}`, { method: "POST", headers, ...init });
   };
   const parcels = async (token: string): Promise<unknown[]> =>
     (await (await ask("/parcels", undefined, { method: "GET" }, token)).json()) as unknown[];
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), "evenkeel-hono-"));
-    await start();
+    server = await startExample("hono-fetch", /listening on .*\n/);
   });
-  afterAll(async () => {
-    await stop("SIGKILL");
-    await rm(folder, { recursive: true, force: true });
-  });
+  afterAll(() => server.dispose());
 
   it("sends one parcel for an order that is sent twice", async () => {
     const body = JSON.stringify({ item: "lamp" });
@@ -101,8 +65,8 @@ describe("examples/hono-fetch", () => {
   });
 
   it("remembers the answers of an earlier start, and ends when it is told to", async () => {
-    expect(await stop("SIGTERM")).toBe(0);
-    await start();
+    expect(await server.stop("SIGTERM")).toBe(0);
+    await server.start();
     const again = await ask("/orders", "o1", { body: '{"item":"lamp"}' });
     expect([again.status, again.headers.get("idempotent-replayed")]).toEqual([201, "true"]);
     expect(await parcels("alice")).toEqual([]);

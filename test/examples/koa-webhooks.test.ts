@@ -1,14 +1,6 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
-import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-
-const EXAMPLE = fileURLToPath(new URL("../../examples/koa-webhooks", import.meta.url));
+import { type ExampleServer, startExample } from "../support/example-server.ts";
 
 interface Delivery {
   readonly provider?: string;
@@ -20,34 +12,7 @@ interface Delivery {
 }
 
 describe("examples/koa-webhooks", () => {
-  let folder = "";
-  let server: ChildProcess;
-  let url = "";
-  let curl = "";
-
-  async function start(): Promise<void> {
-    const env = { ...process.env, PORT: "0", DATABASE: join(folder, "webhooks.db") };
-    server = spawn(process.execPath, ["--import", "tsx", "server.ts"], {
-      cwd: EXAMPLE,
-      env,
-      stdio: ["ignore", "pipe", "ignore"],
-    });
-    let printed = "";
-    for await (const chunk of server.stdout as NodeJS.ReadableStream) {
-      printed += chunk;
-      if (!printed.includes("The balance is at")) continue;
-      [, url = ""] = /listening on (http:\/\/[\d.:]+)/.exec(printed) ?? [];
-      [curl = ""] = /curl -i .*/.exec(printed) ?? [];
-      return;
-    }
-    throw new Error(`It ended before it listened: ${printed}`);
-  }
-
-  async function stop(signal: "SIGTERM" | "SIGKILL"): Promise<unknown> {
-    const ended = once(server, "exit");
-    server.kill(signal);
-    return (await ended)[0];
-  }
+  let server: ExampleServer;
 
   async function deliver({
     provider = "acme",
@@ -59,7 +24,7 @@ describe("examples/koa-webhooks", () => {
     const time = String(Math.floor(Date.now() / 1_000) - age);
     const body = JSON.stringify(event);
     const signature = createHmac("sha256", secret).update(`${id}.${time}.${body}`).digest("base64");
-    const answer = await fetch(`${url}/webhooks/${provider}`, {
+    const answer = await fetch(`${server.url}/webhooks/${provider}`, {
       method: "POST",
       headers: {
         "Content-Type": "application/json",
@@ -74,18 +39,15 @@ describe("examples/koa-webhooks", () => {
     return { status, replayed, headers, text: await answer.text() };
   }
 
-  const account = (name: string, method = "GET"): Promise<Response> => fetch(`${url}/accounts/${name}`, { method });
+  const account = (name: string, method = "GET"): Promise<Response> =>
+    fetch(`${server.url}/accounts/${name}`, { method });
   const balance = async (name: string): Promise<number> =>
     ((await (await account(name)).json()) as { balance: number }).balance;
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), "evenkeel-koa-"));
-    await start();
+    server = await startExample("koa-webhooks", /The balance is at/);
   });
-  afterAll(async () => {
-    await stop("SIGKILL");
-    await rm(folder, { recursive: true, force: true });
-  });
+  afterAll(() => server.dispose());
 
   it("asks for an event again until it can book it, and books it once", async () => {
     const early = await deliver();
@@ -131,11 +93,10 @@ describe("examples/koa-webhooks", () => {
   });
 
   it("prints a delivery that works as it is, and remembers it after a restart", async () => {
-    const run = async (): Promise<string> => (await promisify(execFile)("sh", ["-c", `${curl} --silent`])).stdout;
-    expect(await run()).toMatch(/^HTTP\/1\.1 200 /);
-    expect(await run()).toMatch(/^idempotent-replayed: true/im);
-    expect(await stop("SIGTERM")).toBe(0);
-    await start();
+    expect(await server.curl()).toMatch(/^HTTP\/1\.1 200 /);
+    expect(await server.curl()).toMatch(/^idempotent-replayed: true/im);
+    expect(await server.stop("SIGTERM")).toBe(0);
+    await server.start();
     expect(await deliver()).toMatchObject({ status: 200, replayed: true, text: '{"account":"alice","balance":1000}' });
     expect(await balance("alice")).toBe(0);
   });

@@ -6,6 +6,7 @@ import { onTestFinished } from "vitest";
 import { type HttpOptions, idempotency } from "../../../adapters/http/express.ts";
 import { memoryStore } from "../../../adapters/stores/memory.ts";
 import type { EvenkeelEvent, LedgerStore } from "../../../src/index.ts";
+import { countedStore } from "../../support/counted-store.ts";
 import { HttpClient } from "./http-client.ts";
 
 const express4: typeof express5 = createRequire(import.meta.url)("express4");
@@ -38,9 +39,8 @@ export interface Service {
  */
 export async function serve(mount: (service: Service) => void, express: ExpressFactory = express5): Promise<Service> {
   const app = express();
-  const storeCalls: Record<string, number> = {};
   const events: EvenkeelEvent[] = [];
-  const store = counted(memoryStore(), storeCalls);
+  const { store, calls: storeCalls } = countedStore(memoryStore());
   const server = createServer(app);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
@@ -70,18 +70,4 @@ export async function serve(mount: (service: Service) => void, express: ExpressF
   // Express prints the errors that its own handler answers, unless it runs under test.
   app.set("env", "test");
   return service;
-}
-
-function counted(store: LedgerStore, calls: Record<string, number>): LedgerStore {
-  const executions = new Proxy(store.executions, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name);
-      if (typeof value !== "function") return value;
-      return (...args: unknown[]) => {
-        calls[String(name)] = (calls[String(name)] ?? 0) + 1;
-        return value.apply(target, args);
-      };
-    },
-  });
-  return { ...store, executions };
 }

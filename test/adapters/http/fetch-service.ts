@@ -2,6 +2,7 @@ import { onTestFinished } from "vitest";
 import { type HttpOptions, idempotent } from "../../../adapters/http/fetch.ts";
 import { memoryStore } from "../../../adapters/stores/memory.ts";
 import type { EvenkeelEvent, LedgerStore } from "../../../src/index.ts";
+import { countedStore } from "../../support/counted-store.ts";
 
 /** Handlers that are called as they are, without a server, over one ledger. */
 export interface Handlers {
@@ -18,22 +19,10 @@ export interface Handlers {
 }
 
 export function handlers(): Handlers {
-  const storeCalls: Record<string, number> = {};
   const events: EvenkeelEvent[] = [];
   const inner = memoryStore();
-  let holding: Promise<void> | undefined;
-  const executions = new Proxy(inner.executions, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name);
-      if (typeof value !== "function") return value;
-      return (...args: unknown[]) => {
-        storeCalls[String(name)] = (storeCalls[String(name)] ?? 0) + 1;
-        if (name !== "complete" || holding === undefined) return value.apply(target, args);
-        return holding.then(() => value.apply(target, args));
-      };
-    },
-  });
-  const store = { ...inner, executions };
+  const { store, calls: storeCalls } = countedStore(inner);
+  const complete = inner.executions.complete.bind(inner.executions);
   onTestFinished(() => inner.close());
   return {
     store,
@@ -41,9 +30,10 @@ export function handlers(): Handlers {
     events,
     holdCompletions() {
       let letGo = (): void => {};
-      holding = new Promise((resolve) => {
+      const held = new Promise<void>((resolve) => {
         letGo = resolve;
       });
+      store.executions.complete = (...args) => held.then(() => complete(...args));
       return letGo;
     },
     wrap: (handler, options = {}) =>

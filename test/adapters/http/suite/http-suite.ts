@@ -1,6 +1,7 @@
 import { describe, onTestFinished } from "vitest";
 import type { HttpOptions } from "../../../../adapters/http/express.ts";
 import type { EvenkeelEvent, LedgerStore } from "../../../../src/index.ts";
+import { countedStore } from "../../../support/counted-store.ts";
 import { HttpClient } from "../http-client.ts";
 import { answerCases } from "./answer-cases.ts";
 import { concurrencyCases } from "./concurrency-cases.ts";
@@ -68,11 +69,10 @@ async function serve(
   ledger: Ledger,
   { options, ...spec }: Parameters<Suite["serve"]>[0],
 ): Promise<Service> {
-  const storeCalls: Record<string, number> = {};
   const events: EvenkeelEvent[] = [];
   const errors: unknown[] = [];
   const opened = await ledger.open();
-  const store = counted(opened.store, storeCalls);
+  const { store, calls: storeCalls } = countedStore(opened.store);
   const server = await shim.start({
     onError: (error) => errors.push(error),
     ...spec,
@@ -90,18 +90,4 @@ async function serve(
     await opened.close();
   });
   return { port: server.port, client, store, storeCalls, events, errors };
-}
-
-function counted(store: LedgerStore, calls: Record<string, number>): LedgerStore {
-  const executions = new Proxy(store.executions, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name);
-      if (typeof value !== "function") return value;
-      return (...args: unknown[]) => {
-        calls[String(name)] = (calls[String(name)] ?? 0) + 1;
-        return value.apply(target, args);
-      };
-    },
-  });
-  return { ...store, executions };
 }
