@@ -45,6 +45,8 @@ export class NodeCapture {
   readonly #resolve: (response: CapturedResponse) => void;
   /** Status and headers, once they are decided. */
   #head: ResponseHead | undefined;
+  /** The text that goes with the status, where the handler has set one. */
+  #reason = "";
   #announcedBytes: number | undefined;
   /** The body so far; undefined once it can't be kept. */
   #kept: Uint8Array[] | undefined = [];
@@ -73,6 +75,7 @@ export class NodeCapture {
       write: (chunk, encoding, callback) => this.#write(chunk, encoding, callback),
       end: (chunk, encoding, callback) => this.#end(chunk, encoding, callback),
       flushHeaders: () => this.#flushHeaders(),
+      implicitHeader: () => this.#implicitHeader(),
       isHeadVirtual: () => this.#isHeadVirtual,
       isEndVirtual: () => this.#ended && !this.#released,
     });
@@ -101,6 +104,7 @@ export class NodeCapture {
     if (this.#begun) return false;
     this.#released = true;
     this.#held = [];
+    this.#head = undefined;
     restoreHeaders(this.#res, this.#before);
     return true;
   }
@@ -176,10 +180,19 @@ export class NodeCapture {
     if (this.#head === undefined) this.#takeHead();
   }
 
+  #implicitHeader(): void {
+    if (!this.#begun && !this.#released) return this.#decideHead();
+    const res = this.#res;
+    // What the handler has set since then has no effect on an answer of Node either.
+    if (this.#head !== undefined) res.statusMessage = this.#reason;
+    this.#native.writeHead(this.#head?.status ?? res.statusCode);
+  }
+
   #takeHead(): void {
     const res = this.#res;
     validateHead(res);
     this.#head = readHead(res, this.#before, this.#after);
+    this.#reason = res.statusMessage;
     const announced = headerOf(this.#head.headers, "content-length");
     if (announced !== undefined && !res.hasHeader("transfer-encoding")) this.#announcedBytes = Number(announced);
   }

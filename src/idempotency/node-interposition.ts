@@ -8,12 +8,19 @@ export interface NativeResponse {
   flushHeaders(): void;
 }
 
+/** What Node and middleware ask for when something is to be written and the head has not been decided. */
+interface WithImplicitHeader {
+  _implicitHeader(): void;
+}
+
 /** What stands in front of a response. */
 export interface Interposition {
   writeHead(args: unknown[]): ServerResponse;
   write(chunk: unknown, encoding: unknown, callback: unknown): boolean;
   end(chunk: unknown, encoding: unknown, callback: unknown): ServerResponse;
   flushHeaders(): void;
+  /** Decides the head, or sends the one that has been decided. */
+  implicitHeader(): void;
   /** Whether the head counts as sent although it is not: headers can't be changed any more. */
   isHeadVirtual(): boolean;
   /** Whether the response counts as ended although it is not. */
@@ -33,7 +40,9 @@ export function interpose(res: ServerResponse, front: Interposition): NativeResp
     write: (chunk: unknown, encoding?: unknown, callback?: unknown) => front.write(chunk, encoding, callback),
     end: (chunk?: unknown, encoding?: unknown, callback?: unknown) => front.end(chunk, encoding, callback),
     flushHeaders: () => front.flushHeaders(),
-  });
+    // Node's own would call `writeHead` as it is now, and with it what the handler's middleware has put on it, a second time.
+    _implicitHeader: () => front.implicitHeader(),
+  } satisfies Partial<Record<keyof ServerResponse, unknown>> & WithImplicitHeader);
   for (const name of ["setHeader", "appendHeader", "removeHeader"] as const) {
     const change = res[name].bind(res) as (...args: unknown[]) => unknown;
     Object.assign(res, {

@@ -1,4 +1,4 @@
-import type { RequestHandler } from "express";
+import type { ErrorRequestHandler, RequestHandler } from "express";
 import { describe, expect, it } from "vitest";
 import { type Clock, systemClock } from "../../../src/clock.ts";
 import { eventually } from "./eventually.ts";
@@ -252,5 +252,117 @@ describe.each(EXPRESSES)("a header of an outer layer on %s", (_name, express) =>
       undefined,
       "b",
     ]);
+  });
+});
+
+describe.each(EXPRESSES)("what is set after the answer on %s", (_name, express) => {
+  it.each<[string, RequestHandler]>([
+    [
+      "a status by an error handler",
+      (_req, res) => {
+        res.status(201).json({ paid: true });
+        throw new Error("the audit log failed");
+      },
+    ],
+    [
+      "a status at once",
+      (_req, res) => {
+        res.status(201).json({ paid: true });
+        res.status(500);
+      },
+    ],
+    [
+      "a status without a body a moment later",
+      async (_req, res) => {
+        res.status(201).json({ paid: true });
+        await null;
+        res.status(204);
+      },
+    ],
+    [
+      "a status between the head and the end",
+      async (_req, res) => {
+        res.writeHead(201, { "Content-Type": "application/json" });
+        await null;
+        res.statusCode = 500;
+        res.end('{"paid":true}');
+      },
+    ],
+    [
+      "a reason that can't be sent",
+      async (_req, res) => {
+        res.status(201).json({ paid: true });
+        await null;
+        res.statusMessage = "evil\nreason";
+      },
+    ],
+  ])("changes neither the first answer nor the replay: %s", async (_what, handler) => {
+    const { client } = await serve(({ app, layer }) => {
+      app.post("/", layer(), handler);
+      app.use(((error, _req, res, next) => {
+        res.status(500);
+        next(error);
+      }) as ErrorRequestHandler);
+    }, express);
+    for (const mark of [undefined, "true"]) {
+      // Express may close the connection once the answer is out.
+      const answer = await client.send({ key: "k", headers: { Connection: "close" } });
+      expect([answer.status, answer.text, answer.headers["idempotent-replayed"]]).toEqual([201, '{"paid":true}', mark]);
+    }
+  });
+});
+
+describe.each(EXPRESSES)("middleware between the layer and the handler on %s", (_name, express) => {
+  it("that wraps writeHead is called once for an answer, and not for a replay", async () => {
+    let calls = 0;
+    const { client } = await serve(({ app, layer }) => {
+      app.use(layer({ setCookie: "replay" }));
+      app.use((_req, res, next) => {
+        const { writeHead } = res;
+        res.writeHead = (...args: unknown[]) => {
+          calls += 1;
+          res.appendHeader("X-Inner", `i${calls}`);
+          return Reflect.apply(writeHead, res, args);
+        };
+        next();
+      });
+      app.post("/json", (_req, res) => void res.json({}));
+      app.post("/pieces", (_req, res) => {
+        res.write("one ");
+        res.end("two");
+      });
+    }, express);
+    for (const [index, path] of ["/json", "/pieces"].entries()) {
+      const answers = [await client.send({ path, key: "k" }), await client.send({ path, key: "k" })];
+      expect(answers.map(({ headers }) => headers["x-inner"])).toEqual([`i${index + 1}`, `i${index + 1}`]);
+      expect(calls).toBe(index + 1);
+    }
+  });
+
+  it("that asks for the head before it ends the answer, as session stores do, finds it decided", async () => {
+    const { client } = await serve(({ app, layer }) => {
+      app.use(layer());
+      app.use((_req, res, next) => {
+        const { end } = res;
+        res.end = ((...args: unknown[]) => {
+          // What express-session and compression do.
+          const raw = res as unknown as { _header: unknown; _implicitHeader(): void };
+          if (!raw._header) raw._implicitHeader();
+          return Reflect.apply(end, res, args);
+        }) as typeof end;
+        next();
+      });
+      app.post("/", (_req, res) => {
+        setTimeout(() => {
+          res.writeHead(201, { "X-Own": "1" });
+          res.end("x");
+        }, 5);
+      });
+    }, express);
+    for (const mark of [undefined, "true"]) {
+      const answer = await client.send({ key: "k" });
+      expect([answer.status, answer.text, answer.headers["x-own"]]).toEqual([201, "x", "1"]);
+      expect(answer.headers["idempotent-replayed"]).toBe(mark);
+    }
   });
 });
