@@ -27,20 +27,22 @@ export interface HttpPayload {
   /** Path and query as the client sent them. */
   readonly url: string;
   readonly contentType: string | undefined;
+  readonly contentEncoding?: string;
   readonly body: HttpBody;
 }
 
 /**
- * The fingerprint of a request: method, path, query, media type and the whole body; never a header about who asks.
- * JSON bodies that differ only in white space and the order of keys are equal, unless their value would hide a difference
- * (a key that comes twice, a number beyond 2^53): those are compared as bytes.
+ * The fingerprint of a request: method, path, query, media type, content coding and the whole body; never a header about
+ * who asks. JSON bodies that differ only in white space and the order of keys are equal, unless their value would hide a
+ * difference (a key that comes twice, a number beyond 2^53) or they are larger than 1 MiB: those are compared as bytes.
  * @throws EvenkeelError `INVALID_FINGERPRINT` for a parsed body without a canonical form, and where a part of the body can't
  * be seen: what can't be compared must not count as equal.
  */
-export function fingerprintOfRequest({ method, url, contentType, body }: HttpPayload): string {
+export function fingerprintOfRequest({ method, url, contentType, contentEncoding, body }: HttpPayload): string {
   const { path, query } = splitUrl(url);
-  const mediaType = mediaTypeOf(contentType);
-  return fingerprintOf(["http", method, path, query, mediaType.type, mediaType.charset, canonical(body, mediaType)]);
+  const { type, charset, json } = mediaTypeOf(contentType);
+  const coding = contentEncoding?.trim().toLowerCase() || "identity";
+  return fingerprintOf(["http", method, path, query, type, charset, coding, canonical(body, json)]);
 }
 
 /** The fingerprint of a request whose payload the user has named: it stays bound to its method and path. */
@@ -48,19 +50,26 @@ export function fingerprintOfChosen(method: string, url: string, chosen: unknown
   return fingerprintOf(["http", method, splitUrl(url).path, "chosen", chosen]);
 }
 
+/** RFC 9112, section 3.2.2: what stands before the path of a request to a proxy. */
+const ABSOLUTE = /^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i;
+
 /** The path and the query of a request target, the latter with its question mark or empty. */
 export function splitUrl(url: string): { path: string; query: string } {
-  const at = url.indexOf("?");
-  return at < 0 ? { path: url, query: "" } : { path: url.slice(0, at), query: url.slice(at) };
+  const [target = ""] = url.replace(ABSOLUTE, "").split("#", 1);
+  const at = target.indexOf("?");
+  return at < 0 ? { path: target, query: "" } : { path: target.slice(0, at), query: target.slice(at) };
 }
 
-function canonical(body: HttpBody, mediaType: MediaType): unknown {
+/** Parsing and sorting more than this would keep everybody else waiting; a client sends the same bytes again anyway. */
+const LARGEST_CANONICAL_BYTES = 1_048_576;
+
+function canonical(body: HttpBody, isJson: boolean): unknown {
   if (body.kind === "gone") throw unseen("its body was read before, and nothing of it is left");
   if (body.kind === "parsed" && !isText(body.value)) {
     return ["parsed", body.value, (body.files ?? []).map(canonicalFile)];
   }
   const bytes = body.kind === "bytes" ? body.bytes : bytesOf(body.value as string | Uint8Array);
-  const faithful = mediaType.json ? parseFaithfully(bytes) : undefined;
+  const faithful = isJson && bytes.length <= LARGEST_CANONICAL_BYTES ? parseFaithfully(bytes) : undefined;
   return faithful === undefined ? ["bytes", digestOf(bytes)] : ["json", faithful.value];
 }
 

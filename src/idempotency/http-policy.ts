@@ -161,7 +161,9 @@ export function createHttpPolicy<Request>(owner: string, options: HttpOptions<Re
     if (choose === false) return fingerprintOfChosen(method, url, undefined);
     if (choose !== undefined) return fingerprintOfChosen(method, url, await own(() => choose(request)));
     const body = await exchange.readBody(maxRequestBytes);
-    return fingerprintOfRequest({ method, url, contentType: valuesOf(rawHeaders, "content-type")[0], body });
+    const [contentType] = valuesOf(rawHeaders, "content-type");
+    const contentEncoding = valuesOf(rawHeaders, "content-encoding").join(",");
+    return fingerprintOfRequest({ method, url, contentType, contentEncoding, body });
   }
 
   function asOutcome(captured: CapturedResponse, method: string): HttpOutcome {

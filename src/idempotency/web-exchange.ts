@@ -125,7 +125,7 @@ async function serveKeyed<Subject>(
     {
       request: subject,
       method,
-      url: pathOf(url),
+      url,
       rawHeaders: [...request.headers].flat(),
       left: left.signal,
       abandoned: abandoned.signal,
@@ -156,13 +156,6 @@ function keyHeaders({ settings }: HttpPolicy<never>, { headers }: Request): stri
     const value = headers.get(name);
     return value === null ? [] : [name, value];
   });
-}
-
-/** Path and query. */
-function pathOf(url: string): string {
-  const path = url.slice(url.indexOf("/", url.indexOf("://") + 3));
-  const fragment = path.indexOf("#");
-  return fragment < 0 ? path : path.slice(0, fragment);
 }
 
 /** By what it has, since frameworks and runtimes bring a `Response` of their own. */

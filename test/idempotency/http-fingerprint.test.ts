@@ -99,3 +99,31 @@ function numbersIn(text: string): { digits: number; exponent: number }[] {
     }),
   );
 }
+
+describe("the fingerprint of a request, beside its JSON", () => {
+  it("tells bodies apart that are decoded in different ways", () => {
+    const of = (contentEncoding?: string): string =>
+      fingerprintOfRequest({
+        ...{ method: "POST", url: "/", contentType: "text/plain", body: bytes("x") },
+        ...(contentEncoding === undefined ? {} : { contentEncoding }),
+      });
+    expect(of("gzip")).not.toBe(of());
+    expect(of("GZIP ")).toBe(of("gzip"));
+    expect([of(""), of("identity")]).toEqual([of(), of()]);
+  });
+
+  it("takes an absolute target, and one with a fragment, for its path and query", () => {
+    const of = (url: string): string =>
+      fingerprintOfRequest({ method: "POST", url, contentType: undefined, body: bytes("x") });
+    for (const url of ["http://shop.example/a?b=1", "HTTPS://shop.example:8443/a?b=1#c", "/a?b=1#c?d"]) {
+      expect(of(url)).toBe(of("/a?b=1"));
+    }
+    expect(of("/http://shop.example/a")).not.toBe(of("/a"));
+  });
+
+  it("compares JSON over 1 MiB byte by byte, so that nobody waits for its order", () => {
+    const large = (space: string): string => `{"b":${space}1,"a":"${"x".repeat(1_048_576)}"}`;
+    expect(json(large(""))).not.toBe(json(large(" ")));
+    expect(json(large(""))).toBe(json(large("")));
+  });
+});
