@@ -74,7 +74,7 @@ const plugin: FastifyPluginAsync<HttpOptions<FastifyRequest>> = async (app, opti
  *
  * const app = Fastify();
  * await app.register(idempotency, { store: sqliteStore("ledger.db"), scope: (request) => request.user.id });
- * app.post("/payments", { preHandler: authenticate }, async (request, reply) => {
+ * app.post<{ Body: { amount: number } }>("/payments", { preHandler: authenticate }, async (request, reply) => {
  *   const key = request.idempotency?.deriveKey("charge");
  *   return reply.code(201).send(await bank.charge(request.body.amount, { key }));
  * });

@@ -57,9 +57,10 @@ export type OpenApiSchema = Readonly<Record<string, unknown>>;
  * @throws EvenkeelError `INVALID_OPTIONS`, as the shim itself does.
  * @example
  * ```ts
- * import { idempotency, openApiFragment } from "evenkeel/express";
+ * import { type HttpOptions, idempotency, openApiFragment } from "evenkeel/express";
+ * import type { Request } from "express";
  *
- * const options = { store, scope: (req) => req.user.id, required: true };
+ * const options: HttpOptions<Request> = { store, scope: (req) => req.user.id, required: true };
  * app.use(idempotency(options));
  * const { parameters, responses } = openApiFragment(options);
  * document.paths["/payments"].post = { ...post, parameters, responses: { ...post.responses, ...responses } };

@@ -1,6 +1,9 @@
 import { recordCorrupt } from "../execution-record.ts";
 import { type Codec, OutcomeTooLarge } from "./codec.ts";
-import { type HeaderPair, isFinalStatus, isSendableHeader } from "./http-headers.ts";
+import { type HeaderPair, isBodiless, isFinalStatus, isSendableHeader } from "./http-headers.ts";
+
+/** RFC 9110, section 15.3.6: its answer has no content. */
+const RESET_CONTENT = 205;
 
 /**
  * A response as the ledger keeps it: the headers as lines, the body as the bytes that were written.
@@ -61,6 +64,9 @@ export function responseOf(init: unknown): StoredResponse {
     : Object.entries(headers).flatMap(([name, value]) => [value].flat().map((line): HeaderPair => [name, line]));
   if (!pairs.every(isSendableHeader)) throw notAResponse("one with headers that can be sent");
   const [bytes, mediaType] = bodyOf(body);
+  if (bytes.length > 0 && (isBodiless(status) || status === RESET_CONTENT)) {
+    throw notAResponse(`one without a body, its status being ${status}`);
+  }
   const typed = pairs.some(([name]) => name.toLowerCase() === "content-type");
   if (!typed && mediaType !== undefined) pairs.push(["Content-Type", mediaType]);
   return new StoredResponse(status, pairs, [], bytes);

@@ -93,7 +93,8 @@ function readAndPutBack(req: IncomingMessage, maxBytes: number): Promise<Uint8Ar
     function putBack(read: Buffer, outcome: Uint8Array | typeof TOO_LARGE = read): void {
       settle(() => {
         // In the same tick as the last read, so that the end has not been told yet.
-        if (read.length > 0) req.unshift(read);
+        const encoding = req.readableEncoding;
+        if (read.length > 0) req.unshift(encoding === null ? read : read.toString(encoding), encoding ?? undefined);
         readBodies.set(req, outcome);
         resolve(outcome);
       });

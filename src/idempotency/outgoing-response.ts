@@ -20,7 +20,7 @@ export function problemResponse(
   const chosen = chosenProblem(document, replace);
   const { status, retryAfterMs } = chosen;
   const headers: HeaderPair[] = [["Content-Type", "application/problem+json"]];
-  if (typeof retryAfterMs === "number") headers.push(["Retry-After", String(retryAfterSeconds(retryAfterMs))]);
+  if (Number.isFinite(retryAfterMs)) headers.push(["Retry-After", String(retryAfterSeconds(retryAfterMs as number))]);
   return { status, headers, outer: [], removed: [], body: Buffer.from(JSON.stringify(chosen)) };
 }
 

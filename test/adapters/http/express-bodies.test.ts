@@ -1,4 +1,4 @@
-import express from "express";
+import express, { type RequestHandler } from "express";
 import { describe, expect, it } from "vitest";
 import { EXPRESSES, serve } from "./express-service.ts";
 import { problem } from "./http-client.ts";
@@ -83,4 +83,28 @@ describe.each(EXPRESSES)("the body of a request on %s", (_name, framework) => {
     expect((await send("/memory", "bbbb")).status).toBe(422);
     expect(problem(await send("/disk", "aaaa"))).toMatchObject({ status: 400, code: "INVALID_FINGERPRINT" });
   });
+
+  it.each(["utf8", "latin1", "hex", "base64", "utf16le"] as const)(
+    "that somebody has asked for as %s reaches the handler as it would without the layer",
+    async (encoding) => {
+      const { client } = await serve(({ app, layer }) => {
+        const handler: RequestHandler = async (req, res) => {
+          let text = "";
+          for await (const chunk of req) text += chunk;
+          res.json(text);
+        };
+        app.use((req, _res, next) => {
+          req.setEncoding(encoding);
+          next();
+        });
+        app.post("/plain", handler);
+        app.post("/", layer(), handler);
+      }, framework);
+      const body = Buffer.from([0x68, 0xc3, 0xa9, 0xe9, 0x00, 0x41, 0x42, 0x43]);
+      const plain = await client.send({ path: "/plain", body });
+      const first = await client.send({ key: "k", body });
+      const retry = await client.send({ key: "k", body });
+      expect([first.text, retry.text, retry.headers["idempotent-replayed"]]).toEqual([plain.text, plain.text, "true"]);
+    },
+  );
 });
