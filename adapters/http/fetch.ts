@@ -15,6 +15,7 @@ export interface HonoContext {
   get res(): Response;
   set res(response: Response | undefined);
   readonly error: Error | undefined;
+  readonly finalized: boolean;
   newResponse(body: null): Response;
 }
 
@@ -59,11 +60,11 @@ export function executionOf(request: Request | HonoContext): ExecutionContext | 
  * export const POST = authenticated(
  *   idempotent(
  *     async (request: Request) => {
- *       const { amount } = await request.json();
+ *       const { amount } = (await request.json()) as { amount: number };
  *       const key = executionOf(request)?.deriveKey("charge");
  *       return Response.json(await bank.charge(amount, { key }), { status: 201 });
  *     },
- *     { store: postgresStore({ pool }), scope: (request) => accountOf(request) },
+ *     { store: postgresStore(pool), scope: (request) => accountOf(request) },
  *   ),
  * );
  * ```
@@ -126,16 +127,22 @@ export function idempotency<Context extends HonoContext>(
       async run(context, running) {
         executions.set(raw, context).set(c, context);
         await next();
+        // Nobody has answered, which Hono takes for an error of its own.
+        if (!c.finalized) throw UNANSWERED;
         if (c.error !== undefined) running.threw();
         return seen(c.res, running);
       },
+    }).catch((error: unknown) => {
+      if (error !== UNANSWERED) throw error;
     });
-    if (response === c.res) return;
+    if (response === undefined || response === c.res) return;
     // Hono merges the headers of two responses.
     c.res = undefined;
     c.res = response;
   };
 }
+
+const UNANSWERED = new Error("No handler has answered.");
 
 /** @hono/node-server's mark of a handler that has written to the socket itself. */
 function seen(response: Response, running: WebHandler): Response {

@@ -1,4 +1,4 @@
-import type { Clock } from "../clock.ts";
+import type { Clock, Timer } from "../clock.ts";
 import type { CapturedResponse } from "./http-policy.ts";
 import { concatenated } from "./web-body.ts";
 import { readWebHead } from "./web-head.ts";
@@ -12,6 +12,8 @@ export interface WebCaptureOptions {
   readonly maxBodyBytes: number;
   /** Says how long a body may take to count as complete at once. */
   readonly clock: Pick<Clock, "setTimer">;
+  /** After how long without anybody who reads on the rest is settled without a reader. */
+  readonly abandonAfterMs: number;
   /** Whether it is the framework's answer to an error that the handler threw. */
   readonly isThrown: boolean;
   /** Whether the handler has answered past its `Response`, so that there is nothing to be kept. */
@@ -59,6 +61,8 @@ export class WebCapture {
   #failure: { readonly reason: unknown } | undefined;
   #clientLeft = false;
   #cancelled = false;
+  /** Fires when what has gone out has not been read on for a while. */
+  #readerTimer: Timer | undefined;
   #letOut!: () => void;
   readonly #isLetOut: Promise<void>;
 
@@ -100,10 +104,10 @@ export class WebCapture {
     this.#letOut();
     if (this.#begun !== undefined) return this.#begun.response;
     if (this.#source === undefined) return this.#response;
-    const whole = this.#responseOver(concatenated([...this.#early, ...this.#held] as Uint8Array[]));
+    const headers = new Headers(this.#response.headers);
     // Servers announce the length of bytes, which must not stand beside the framing of a stream.
-    whole.headers.delete("transfer-encoding");
-    return whole;
+    headers.delete("transfer-encoding");
+    return this.#responseOver(concatenated([...this.#early, ...this.#held] as Uint8Array[]), headers);
   }
 
   /** The client is gone: what is still to come is read for the retry. */
@@ -120,22 +124,19 @@ export class WebCapture {
     this.#fail(reason);
   }
 
-  /** Reads until the body is complete, or a piece of it takes its time. */
+  /** Reads until the body is complete, or takes its time. */
   async #readAtOnce(): Promise<void> {
-    while (!this.#ended && this.#kept !== undefined) {
-      if (!(await this.#isReadAtOnce())) break;
-    }
-    if (!this.#ended) this.#begin();
-  }
-
-  #isReadAtOnce(): Promise<boolean> {
-    return new Promise((resolve) => {
-      const timer = this.#options.clock.setTimer(0, () => resolve(false));
-      this.#read().then(() => {
-        timer.clear();
-        resolve(true);
+    let isLate = false;
+    let timer: Timer | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = this.#options.clock.setTimer(0, () => {
+        isLate = true;
+        resolve();
       });
     });
+    while (!this.#ended && this.#kept !== undefined && !isLate) await Promise.race([this.#read(), late]);
+    timer?.clear();
+    if (!this.#ended) this.#begin();
   }
 
   #begin(): void {
@@ -155,19 +156,21 @@ export class WebCapture {
     for (const piece of this.#early.splice(0)) out.enqueue(piece);
     this.#begun = { response: this.#responseOver(body), out };
     this.#options.onBegun(this.#begun.response);
+    this.#awaitReader();
     if (this.#clientLeft) void this.#readForRetry();
   }
 
-  #responseOver(body: ReadableStream | Uint8Array): Response {
-    const { status, statusText, headers } = this.#response;
+  #responseOver(body: ReadableStream | Uint8Array, headers = new Headers(this.#response.headers)): Response {
+    const { status, statusText } = this.#response;
     return new Response(body as Uint8Array<ArrayBuffer>, { status, statusText, headers });
   }
 
   /** Somebody waits for a piece, or for the end. */
   async #pull(out: ReadableStreamDefaultController<unknown>): Promise<void> {
+    this.#readerTimer?.clear();
     const sent = this.#sent;
     while (!this.#ended && this.#sent === sent) await this.#read();
-    if (this.#sent !== sent) return;
+    if (this.#sent !== sent) return this.#awaitReader();
     await this.#isLetOut;
     if (this.#cancelled) return;
     if (this.#failure !== undefined) return out.error(this.#failure.reason);
@@ -175,7 +178,28 @@ export class WebCapture {
     out.close();
   }
 
+  /** Somebody has what there is, and may ask for more; or has dropped it, and says so to nobody. */
+  #awaitReader(): void {
+    if (this.#ended) return;
+    const { clock, abandonAfterMs } = this.#options;
+    this.#readerTimer?.clear();
+    this.#readerTimer = clock.setTimer(abandonAfterMs, () => void this.#onUnread(), { ref: false });
+  }
+
+  /** Nobody has asked for more for `abandonAfterMs`: what is still to come is settled without a reader. */
+  async #onUnread(): Promise<void> {
+    const { clock, abandonAfterMs } = this.#options;
+    if (this.#kept !== undefined) {
+      this.#readerTimer = clock.setTimer(abandonAfterMs, () => this.cutOff(), { ref: false });
+      await this.#readForRetry();
+      this.#readerTimer.clear();
+    }
+    // One that can't be kept is settled already; should its reader come back, it goes on.
+    if (!this.#ended) this.#resolve(this.#captured());
+  }
+
   #cancel(reason: unknown): void {
+    this.#readerTimer?.clear();
     this.#cancelled = true;
     this.#options.onCancelled();
     if (this.#kept === undefined) return this.#abandonSource(reason);
@@ -245,6 +269,7 @@ export class WebCapture {
   }
 
   #end(): void {
+    this.#readerTimer?.clear();
     // A body of another length than was announced reaches nobody as it is: a replay must not make it look right.
     if (this.#announcedBytes !== undefined && this.#announcedBytes !== this.#size) this.#kept = undefined;
     this.#ended = true;
@@ -252,6 +277,7 @@ export class WebCapture {
   }
 
   #fail(reason: unknown): void {
+    this.#readerTimer?.clear();
     this.#kept = undefined;
     this.#failure = { reason };
     this.#ended = true;

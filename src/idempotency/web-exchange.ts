@@ -96,12 +96,13 @@ async function serveKeyed<Subject>(
         isUnseen = true;
       },
     });
-    const { maxBodyBytes } = settings;
+    const { maxBodyBytes, abandonAfterMs } = settings;
     capture = new WebCapture(acceptResponse(response), {
       method,
       before,
       maxBodyBytes,
       clock,
+      abandonAfterMs,
       isThrown,
       isUnseen,
       onUnkept,

@@ -1,4 +1,4 @@
-import { type HeaderPair, isBodiless } from "./http-headers.ts";
+import type { HeaderPair } from "./http-headers.ts";
 import type { CapturedResponse } from "./http-policy.ts";
 import type { OutgoingResponse } from "./outgoing-response.ts";
 
@@ -41,7 +41,8 @@ export function webResponse(
     }
     for (const line of lines) merged.append(name, line);
   }
-  if (!isBodiless(status) && method !== "HEAD") merged.set("content-length", String(body.byteLength));
+  // Servers compute the length themselves, of what outer layers may have made of the body by then.
+  if (method !== "HEAD") merged.delete("content-length");
   // An empty body is null, as handlers say it most: servers give one that is there a media type of their own.
   const content = body.byteLength === 0 || NULL_BODY.has(status) ? null : (body as Uint8Array<ArrayBuffer>);
   return new Response(content, { status, headers: merged });

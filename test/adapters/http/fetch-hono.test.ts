@@ -7,7 +7,7 @@ import { cors } from "hono/cors";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { executionOf, type HttpOptions, idempotency, idempotent } from "../../../adapters/http/fetch.ts";
 import { eventually } from "./eventually.ts";
-import { codeOf, handlers, request, seen } from "./fetch-service.ts";
+import { codeOf, handlers, piece, request, seen } from "./fetch-service.ts";
 import { HttpClient, problem } from "./http-client.ts";
 import { listen } from "./suite/servers.ts";
 
@@ -311,4 +311,140 @@ it("does not replay what a handler has written to the socket itself, and does no
   const retry = async () => problem(await client.send({ path: "/orders", key: "k" }))["code"];
   await eventually(retry).toBe("RESULT_NOT_REPLAYABLE");
   expect(runs).toBe(1);
+});
+
+describe("over sockets", () => {
+  async function listening(app: Hono<Env>): Promise<HttpClient> {
+    const server = await listen(createServer(getRequestListener(app.fetch)));
+    const client = new HttpClient(server.port);
+    onTestFinished(async () => {
+      client.close();
+      await server.stop();
+    });
+    return client;
+  }
+
+  it("what an outer layer makes of a body is sent whole, of replays and refusals as of first answers", async () => {
+    const { app, layer } = service(async (c, next) => {
+      await next();
+      c.res = new Response(`outer:${await c.res.text()}`, c.res);
+    });
+    app.use(layer());
+    app.post("/orders", (c) => c.json({ a: 1 }));
+    const client = await listening(app);
+    for (const mark of [undefined, "true", "true"]) {
+      const answer = await client.send({ path: "/orders", key: "k" });
+      expect([answer.text, answer.headers["content-length"]]).toEqual(['outer:{"a":1}', "13"]);
+      expect(answer.headers["idempotent-replayed"]).toBe(mark);
+    }
+    const refused = await client.send({ path: "/orders", key: "k", body: "other" });
+    expect([refused.status, refused.text.startsWith('outer:{"type"')]).toEqual([422, true]);
+    expect(refused.headers["content-length"]).toBe(String(refused.body.length));
+  });
+
+  it("an answer of another server is given on, and replayed", async () => {
+    const upstream = await listen(createServer((_req, res) => res.setHeader("X-Up", "1").end("up")));
+    onTestFinished(() => upstream.stop());
+    const { app, layer } = service();
+    app.use(layer());
+    app.post("/orders", () => fetch(`http://127.0.0.1:${upstream.port}/`));
+    const client = await listening(app);
+    for (const mark of [undefined, "true"]) {
+      const answer = await client.send({ path: "/orders", key: "k" });
+      expect([answer.status, answer.text, answer.headers["x-up"]]).toEqual([200, "up", "1"]);
+      expect(answer.headers["idempotent-replayed"]).toBe(mark);
+    }
+  });
+
+  it("pieces that come one after the other begin to go out at once", async () => {
+    const { app, layer } = service();
+    let isOver = false;
+    app.use(layer());
+    app.post("/orders", () => {
+      const body = new ReadableStream({
+        async pull(controller) {
+          await new Promise((resolve) => setTimeout(resolve, 1));
+          if (isOver) controller.close();
+          else controller.enqueue(piece("x"));
+        },
+      });
+      return new Response(body);
+    });
+    const client = await listening(app);
+    const sent = client.open({ path: "/orders", key: "k", headers: { "Content-Length": "0" } });
+    sent.end();
+    await new Promise<void>((resolve, reject) => {
+      sent.on("error", reject);
+      sent.on("response", (response) => {
+        // It would never come to its end if its pieces were waited for.
+        isOver = true;
+        response.on("end", () => resolve()).resume();
+      });
+    });
+    expect((await client.send({ path: "/orders", key: "k" })).headers["idempotent-replayed"]).toBe("true");
+  });
+});
+
+describe("an answer that nobody reads", () => {
+  it.each(["outer error", "another answer"])("does not keep its key for ever: %s", async (what) => {
+    const { app, layer } = service(async (c, next) => {
+      await next();
+      if (!c.req.header("x-first")) return;
+      if (what === "outer error") throw new Error("outer");
+      c.res = undefined;
+      c.res = new Response("other");
+    });
+    app.onError((_error, c) => c.text("failed", 500));
+    app.use(layer({ leaseMs: 200, abandonAfterMs: 100 }));
+    let runs = 0;
+    app.post("/orders", () => {
+      runs += 1;
+      return new Response(
+        new ReadableStream({
+          async start(controller) {
+            controller.enqueue(piece("p"));
+            await new Promise((resolve) => setTimeout(resolve, 20));
+            controller.enqueue(piece("q"));
+            controller.close();
+          },
+        }),
+      );
+    });
+    const first = await app.request(request({ headers: { "X-First": "1" } }));
+    expect(["failed", "other"]).toContain(await first.text());
+    await eventually(async () => seen(await app.request(request()))).toEqual([200, "pq", "true"]);
+    expect(runs).toBe(1);
+  });
+
+  it("and that has no end is settled, and can be read on", async () => {
+    const { wrap } = handlers();
+    const call = wrap(
+      () => new Response(new ReadableStream({ pull: (controller) => controller.enqueue(piece("x".repeat(10))) })),
+      { leaseMs: 200, abandonAfterMs: 100, maxBodyBytes: 100 },
+    );
+    const first = await call(request());
+    await eventually(async () => codeOf(await call(request()))).toBe("RESULT_NOT_REPLAYABLE");
+    const reader = (first.body as ReadableStream<Uint8Array>).getReader();
+    for (let read = 0; read < 30; read += 1) expect((await reader.read()).done).toBe(false);
+    await reader.cancel();
+  });
+});
+
+it("takes a handler that answers nothing for the error that Hono makes of it, each time", async () => {
+  const { app, layer, storeCalls } = service();
+  let runs = 0;
+  const silent = (async () => {
+    runs += 1;
+  }) as never;
+  app.onError((error, c) => c.text(error.message, 500));
+  app.post("/plain", silent);
+  app.use(layer());
+  app.post("/orders", silent);
+  const plain = await (await app.request("/plain", { method: "POST" })).text();
+  expect(plain).toContain("not finalized");
+  for (let again = 0; again < 2; again += 1) {
+    const answer = await app.request(request());
+    expect([answer.status, await answer.text()]).toEqual([500, plain]);
+  }
+  expect([runs, storeCalls]).toEqual([3, { claim: 2, release: 2 }]);
 });
