@@ -42,9 +42,10 @@ declare module "koa" {
  * app.use(idempotency({ store: sqliteStore("ledger.db"), scope: (ctx) => ctx.state.user.id }));
  * app.use(bodyParser());
  * app.use(async (ctx) => {
+ *   const { amount } = ctx.request.body as { amount: number };
  *   const key = ctx.idempotency?.deriveKey("charge");
  *   ctx.status = 201;
- *   ctx.body = await bank.charge(ctx.request.body.amount, { key });
+ *   ctx.body = await bank.charge(amount, { key });
  * });
  * ```
  */
