@@ -87,6 +87,36 @@ export function concurrencyCases({ serve }: Suite): void {
     expect((await first).status).toBe(200);
   });
 
+  it("lets no more wait than it is told to: 503 with Retry-After for the others", async () => {
+    const working = gate();
+    const { client, storeCalls } = await serve({
+      options: { inFlight: "wait", maxWaiters: 3 },
+      routes: [
+        {
+          path: "/",
+          handler: async () => {
+            await working.opened;
+            return { json: 1 };
+          },
+        },
+      ],
+    });
+    let refused = 0;
+    const answers = await Promise.all(
+      Array.from({ length: 10 }, async () => {
+        const answer = await client.send({ key: "k" });
+        if (answer.status === 503) refused += 1;
+        if (refused === 6) working.open();
+        return answer;
+      }),
+    );
+    for (const answer of answers.filter(({ status }) => status === 503)) {
+      expectProblem(answer, 503, "TOO_MANY_WAITERS", true);
+    }
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(4);
+    expect(storeCalls["claim"]).toBe(10);
+  });
+
   it("has the next one of those who wait run when the first gives up, and only it", async () => {
     let runs = 0;
     const { client } = await serve({

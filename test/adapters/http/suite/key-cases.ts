@@ -1,3 +1,4 @@
+import { connect } from "node:net";
 import { expect, it } from "vitest";
 import { expectProblem } from "./expect-problem.ts";
 import type { Suite } from "./http-suite.ts";
@@ -75,6 +76,22 @@ export function keyCases({ serve }: Suite): void {
   });
 
   it.each([
+    ["NUL", "a\0b"],
+    ["a bare carriage return", "a\rb"],
+    ["a line break and another header", "a\r\nX-Tenant: b\r\nIdempotency-Key: c"],
+    ["an escape", "a\u001bb"],
+    ["bytes that are no ASCII", "na\u00efve"],
+    ["5,000 characters", "k".repeat(5_000)],
+    ["1 MiB", "k".repeat(1_048_576)],
+  ])("lets no key with %s through, as it comes over the wire", async (_what, key) => {
+    const { port, storeCalls, runs } = await counting();
+    const head = `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\nIdempotency-Key: ${key}\r\n\r\n`;
+    // The server's own parser may be the first to refuse it.
+    expect(await statusOf(port, Buffer.from(head, "latin1"))).toMatch(/^(400|431)$/);
+    expect([runs(), storeCalls]).toEqual([0, {}]);
+  });
+
+  it.each([
     ["a key with what only a string can hold", '"a, b;c=\\"d\\" \\\\e"'],
     ["255 characters", "k".repeat(255)],
     ["words of SQL", '"\'; DROP TABLE evenkeel_executions; --"'],
@@ -117,5 +134,20 @@ export function keyCases({ serve }: Suite): void {
     await client.send({ key: "" });
     await client.send({ path: "/required" });
     expect(storeCalls).toEqual({ claim: 2, complete: 1 });
+  });
+}
+
+/** The status that a server gives to these bytes. */
+function statusOf(port: number, bytes: Uint8Array): Promise<string> {
+  return new Promise((resolve) => {
+    let received = "";
+    const socket = connect(port, "127.0.0.1");
+    // It may close while the rest is still being sent.
+    socket.on("error", () => {});
+    socket.on("data", (chunk) => {
+      received += chunk;
+    });
+    socket.on("close", () => resolve(/^HTTP\/1\.1 (\d+) /.exec(received)?.[1] ?? received));
+    socket.write(bytes);
   });
 }

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { EvenkeelError } from "../../../../src/errors.ts";
 import { outcomeCodec } from "../../../../src/idempotency/outcome.ts";
+import type { StoredOutcome } from "../../../../src/store.ts";
 import { problem } from "../http-client.ts";
 import { expectProblem } from "./expect-problem.ts";
 import type { Service, Suite } from "./http-suite.ts";
@@ -140,6 +141,25 @@ export function securityCases({ serve }: Suite): void {
       expect([answer.headers["x-a"], answer.headers["set-cookie"]]).toEqual([undefined, undefined]);
     }
     expect(runs).toBe(1);
+  });
+
+  it("never sends the outcome of one key for another", async () => {
+    let runs = 0;
+    const { client, store } = await serve({ routes: [{ path: "/", handler: () => ({ json: ++runs }) }] });
+    await client.send({ key: "a" });
+    await client.send({ key: "b" });
+    const outcomes = new Map<string, StoredOutcome>();
+    const claim = store.executions.claim.bind(store.executions);
+    store.executions.claim = async (request, call) => {
+      const result = await claim(request, call);
+      if (result.status !== "completed") return result;
+      outcomes.set(request.id, result.outcome);
+      const other = [...outcomes].find(([id]) => id !== request.id)?.[1];
+      return other === undefined ? result : { ...result, outcome: other };
+    };
+    expect((await client.send({ key: "a" })).text).toBe("1");
+    expectProblem(await client.send({ key: "b" }), 500, "RECORD_CORRUPT", false);
+    expect(runs).toBe(2);
   });
 
   it("sends a record with then, toJSON and __proto__ in its body as the bytes that they are", async () => {
