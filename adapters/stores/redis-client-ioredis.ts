@@ -1,5 +1,6 @@
 import type { AskRedis, RedisArguments, RedisClient, RedisSubscriber } from "./redis-client.ts";
 import { SharedSubscriptions } from "./redis-shared-subscriptions.ts";
+import { slotOf } from "./redis-slots.ts";
 
 type Callback = (error: Error | null | undefined, reply?: unknown) => void;
 
@@ -46,6 +47,7 @@ export function isIoredis(client: unknown): client is Ioredis {
 /** {@link RedisClient} on ioredis: a `Redis`, also of Sentinel, or a `Cluster`. */
 export class IoredisClient implements RedisClient {
   readonly topology: RedisClient["topology"];
+  readonly isPool = false;
   readonly #client: Ioredis;
   #batch: Waiting[] = [];
 
@@ -100,16 +102,23 @@ export class IoredisClient implements RedisClient {
     });
   }
 
-  async sendTogether(_key: string, commands: readonly RedisArguments[]): Promise<unknown[]> {
+  async sendTogether(_key: string, commands: readonly RedisArguments[]): Promise<PromiseSettledResult<unknown>[]> {
     // After what this turn has sent before.
     this.#flush();
     const pipeline = this.#client.pipeline();
     for (const [command, ...args] of commands) pipeline.callBuffer(String(command), ...args);
     const answers = (await pipeline.exec()) ?? [];
-    return answers.map(([error, reply]) => {
-      if (error !== null && error !== undefined) throw error;
-      return reply;
-    });
+    return answers.map(([reason, value]) => (reason ? { status: "rejected", reason } : { status: "fulfilled", value }));
+  }
+
+  nodeOf(key: string): string {
+    if (this.topology !== "cluster") return "";
+    const { options, slots } = this.#client as unknown as {
+      readonly options: { readonly keyPrefix?: unknown };
+      readonly slots: readonly (readonly string[] | undefined)[];
+    };
+    // With the replicas: a pipeline may hold what has the same ones only.
+    return slots[slotOf(`${options.keyPrefix ?? ""}${key}`)]?.join(";") ?? "";
   }
 
   primaries(): readonly AskRedis[] {

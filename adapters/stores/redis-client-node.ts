@@ -1,4 +1,5 @@
 import type { AskRedis, RedisArguments, RedisClient, RedisSubscriber } from "./redis-client.ts";
+import { slotOf } from "./redis-slots.ts";
 
 /** `$`: bulk strings come as Buffers, since outcomes are bytes. */
 const AS_BUFFERS = { 36: Buffer };
@@ -30,6 +31,13 @@ interface Sentinel extends NodeRedis {
   getMasterNode(): unknown;
 }
 
+interface Cluster extends NodeRedis {
+  readonly masters: readonly unknown[];
+  /** Has gaps while the driver looks for the nodes. */
+  readonly slots: readonly ({ readonly master: { readonly address: string } } | undefined)[];
+  nodeClient(node: unknown): Promise<NodeRedis> | NodeRedis;
+}
+
 type Kind = "client" | "pool" | "sentinel" | "cluster";
 
 /** Whether it is a client of `redis` 5 or later: those before had no type mapping. */
@@ -42,6 +50,7 @@ export function isNodeRedis(client: unknown): client is NodeRedis {
 /** {@link RedisClient} on `redis`: a client, a pool, Sentinel or Cluster. */
 export class NodeRedisClient implements RedisClient {
   readonly topology: RedisClient["topology"];
+  readonly isPool: boolean;
   readonly #client: NodeRedis;
   readonly #kind: Kind;
   readonly #onReady = new Set<() => void>();
@@ -54,6 +63,7 @@ export class NodeRedisClient implements RedisClient {
   constructor(client: NodeRedis) {
     this.#client = client;
     this.#kind = kindOf(client);
+    this.isPool = this.#kind === "pool";
     this.topology = this.#kind === "sentinel" || this.#kind === "cluster" ? this.#kind : "server";
     if (has(client, "subscribe")) {
       this.listen = (onMessage) => subscriberOn(client as Listening, Promise.resolve(), onMessage, async () => {});
@@ -104,23 +114,41 @@ export class NodeRedisClient implements RedisClient {
     }
   }
 
-  sendTogether(key: string, commands: readonly RedisArguments[]): Promise<unknown[]> {
+  async sendTogether(key: string, commands: readonly RedisArguments[]): Promise<PromiseSettledResult<unknown>[]> {
+    if (this.#kind === "cluster") return this.#sendToNodeOf(key, commands);
     const multi = this.#client.multi();
     for (const args of commands) {
-      if (this.#kind === "cluster") multi.addCommand(key, false, args);
-      else if (this.#kind === "sentinel") multi.addCommand(false, args);
+      if (this.#kind === "sentinel") multi.addCommand(false, args);
       else multi.addCommand(args);
     }
-    return this.#kind === "sentinel" ? this.#sharingLease(() => multi.execAsPipeline()) : multi.execAsPipeline();
+    const send = (): Promise<unknown[]> => multi.execAsPipeline();
+    const answers = await (this.#kind === "sentinel" ? this.#sharingLease(send) : send());
+    return answers.map((value) => ({ status: "fulfilled", value }));
+  }
+
+  nodeOf(key: string): string {
+    if (this.#kind !== "cluster") return "";
+    return (this.#client as Cluster).slots[slotOf(key)]?.master.address ?? "";
   }
 
   primaries(): readonly AskRedis[] {
     if (this.#kind !== "cluster") return [(args) => this.send("", args, new AbortController().signal)];
-    const cluster = this.#client as unknown as {
-      masters: readonly unknown[];
-      nodeClient(node: unknown): Promise<NodeRedis> | NodeRedis;
-    };
+    const cluster = this.#client as Cluster;
     return cluster.masters.map((node) => async (args) => (await cluster.nodeClient(node)).sendCommand(args));
+  }
+
+  /** A pipeline of the driver's would fail as a whole for one key that has moved. */
+  async #sendToNodeOf(key: string, commands: readonly RedisArguments[]): Promise<PromiseSettledResult<unknown>[]> {
+    const cluster = this.#client as Cluster;
+    // After what this turn has sent before, which the driver writes some promises later.
+    await undefined;
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+    const master = cluster.slots[slotOf(key)]?.master;
+    if (master === undefined) throw new Error("no node is known for the key's slot");
+    const node = await cluster.nodeClient(master);
+    // Together: when the connection is lost, none of them goes over the next one.
+    const options = { chainId: Symbol("evenkeel"), timeout: undefined };
+    return Promise.allSettled(commands.map((args) => node.sendCommand(args, options)));
   }
 
   /**

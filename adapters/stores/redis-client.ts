@@ -20,6 +20,8 @@ export type AskRedis = (args: RedisArguments) => Promise<unknown>;
  */
 export interface RedisClient {
   readonly topology: "server" | "sentinel" | "cluster";
+  /** Whether what is sent goes over any of several connections to the one server. */
+  readonly isPool: boolean;
   /**
    * `ready`: what is sent now is written now. `connecting`: it would wait in a queue of the driver. `closed`: nobody connects
    * any more. `unconnected`: nobody ever did.
@@ -33,8 +35,13 @@ export interface RedisClient {
    * the driver has not written yet never is.
    */
   send(key: string, args: RedisArguments, signal: AbortSignal): Promise<unknown>;
-  /** Sends commands one after the other on one connection to the primary that has `key`: all of them or an error. */
-  sendTogether(key: string, commands: readonly RedisArguments[]): Promise<unknown[]>;
+  /**
+   * Sends commands one after the other on one connection to the primary that has `key`, and says of each what became of it.
+   * Rejects where that is not known.
+   */
+  sendTogether(key: string, commands: readonly RedisArguments[]): Promise<PromiseSettledResult<unknown>[]>;
+  /** Names whose connection to a cluster's node what has this key goes over; elsewhere it is the same for all. */
+  nodeOf(key: string): string;
   /** Each primary that is known. */
   primaries(): readonly AskRedis[];
   /** Listens on the client itself, which then is no good for anything else. Absent where it can't listen, as a pool. */

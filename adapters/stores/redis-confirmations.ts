@@ -1,10 +1,10 @@
+import type { Clock } from "../../src/clock.ts";
 import type { RedisArguments, RedisClient } from "./redis-client.ts";
+import { isNoScript } from "./redis-errors.ts";
+import type { RedisScript } from "./redis-script.ts";
 
-/** What writes again to what is to be on replicas; the first key says where. */
-export interface Touch {
-  readonly key: string;
-  readonly args: RedisArguments;
-}
+/** A pool's connection that has not answered a `WAIT` so long after its time is taken for silent. */
+const SILENT_MS = 100;
 
 /** How many replicas, and for how long they are waited for. */
 export interface ReplicaWait {
@@ -12,33 +12,55 @@ export interface ReplicaWait {
   readonly timeoutMs: number;
 }
 
+/** How what is to be on replicas is written again. */
+export interface Touch {
+  /** Says where. */
+  readonly key: string;
+  /** Of the script. */
+  readonly parameters: RedisArguments;
+}
+
+/** What the touch found, and on how many replicas it is then. */
+export interface Confirmation {
+  readonly found: unknown;
+  readonly replicas: number;
+}
+
 interface Asked extends Touch {
-  readonly signal: AbortSignal;
-  readonly resolve: (replicas: number | undefined) => void;
+  /** Nobody waits any more from then on, by the clock's monotonic time. */
+  readonly endsAt: number;
+  readonly resolve: (confirmation: Confirmation) => void;
   readonly reject: (error: unknown) => void;
 }
 
+/** What goes over one connection. */
 interface Lane {
   /** Those whom the next `WAIT` serves. */
   waiting: Asked[];
   /** Those whom the one under way serves. */
-  underWay: readonly Asked[];
+  underWay: readonly Asked[] | undefined;
   isScheduled: boolean;
   isShort: boolean;
+  /** Whether the server had the touch's script the last time. */
+  isKnown: boolean;
 }
 
 /**
  * Finds out on how many replicas writes are. A connection does nothing else while a `WAIT` waits, so there is one at a time:
  * it serves all who asked by then, and those who ask meanwhile share the next. One each would fill the connection, while
- * replicas are missing, for longer than any call has time.
+ * replicas are missing, for longer than any call has time. None waits for longer than somebody waits for it.
  */
 export class RedisConfirmations {
   readonly #client: RedisClient;
+  readonly #clock: Clock;
+  readonly #touch: RedisScript;
   readonly #wait: ReplicaWait;
   readonly #lanes = new Map<string, Lane>();
 
-  constructor(client: RedisClient, wait: ReplicaWait) {
+  constructor(client: RedisClient, clock: Clock, touch: RedisScript, wait: ReplicaWait) {
     this.#client = client;
+    this.#clock = clock;
+    this.#touch = touch;
     this.#wait = wait;
   }
 
@@ -47,11 +69,11 @@ export class RedisConfirmations {
     return this.#laneOf(key).isShort;
   }
 
-  /** On how many replicas it is; `undefined` where the touch found nothing. */
-  confirm(touch: Touch, signal: AbortSignal): Promise<number | undefined> {
+  /** Settles only as long as somebody waits, by the clock's monotonic time. */
+  confirm(touch: Touch, endsAt: number): Promise<Confirmation> {
     return new Promise((resolve, reject) => {
       const lane = this.#laneOf(touch.key);
-      lane.waiting.push({ ...touch, signal, resolve, reject });
+      lane.waiting.push({ ...touch, endsAt, resolve, reject });
       if (lane.isScheduled) return;
       lane.isScheduled = true;
       // What one turn asks for goes together.
@@ -63,35 +85,78 @@ export class RedisConfirmations {
   }
 
   #next(lane: Lane): void {
-    // Of a connection that gives no answer nobody expects one any more once all have given up, and a pool has others.
-    if (lane.underWay.some(({ signal }) => !signal.aborted)) return;
-    const asked = lane.waiting.filter(({ signal }) => !signal.aborted);
+    if (lane.underWay !== undefined) return;
+    const now = this.#clock.monotonic();
+    const asked = lane.waiting.filter(({ endsAt }) => endsAt > now);
     lane.waiting = [];
-    const [first] = asked;
-    if (first === undefined) return;
+    if (asked.length === 0) return;
     lane.underWay = asked;
     const { replicas, timeoutMs } = this.#wait;
-    const commands = [...asked.map(({ args }) => args), ["WAIT", String(replicas), String(timeoutMs)]];
-    const settle = (each: (one: Asked, at: number) => void): void => {
-      asked.forEach(each);
+    const leftMs = asked.reduce((most, { endsAt }) => Math.max(most, endsAt - now), 0);
+    const end = (): void => {
+      timer.clear();
       if (lane.underWay !== asked) return;
-      lane.underWay = [];
+      lane.underWay = undefined;
       this.#next(lane);
     };
-    this.#client.sendTogether(first.key, commands).then(
+    // Of a connection that gives no answer nobody expects one any more once all have given up, and a pool has others.
+    const boundMs = this.#client.isPool ? Math.min(leftMs, timeoutMs + SILENT_MS) : leftMs;
+    const onSilence = (): void => {
+      lane.waiting.unshift(...asked);
+      end();
+    };
+    const timer = this.#clock.setTimer(boundMs, onSilence, { ref: false });
+    this.#ask(lane, asked, Math.max(1, Math.min(timeoutMs, Math.floor(leftMs)))).then(
       (answers) => {
-        const reached = Number(String(answers.at(-1)));
+        const waited = answers.at(-1);
+        if (waited?.status !== "fulfilled") {
+          for (const { reject } of asked) reject(waited?.reason);
+          return end();
+        }
+        const reached = Number(String(waited.value));
         lane.isShort = reached < replicas;
-        settle(({ resolve }, at) => resolve(Number(String(answers[at])) === 1 ? reached : undefined));
+        asked.forEach(({ resolve, reject }, at) => {
+          const touched = answers[at] as PromiseSettledResult<unknown>;
+          if (touched.status === "fulfilled") resolve({ found: touched.value, replicas: reached });
+          else reject(touched.reason);
+        });
+        end();
       },
-      (error: unknown) => settle(({ reject }) => reject(error)),
+      (error: unknown) => {
+        for (const { reject } of asked) reject(error);
+        end();
+      },
     );
   }
 
-  /** Of a cluster only what has one hash tag is on one connection for sure. */
+  /** One answer each, and that of `WAIT`. */
+  async #ask(lane: Lane, asked: readonly Asked[], waitMs: number): Promise<PromiseSettledResult<unknown>[]> {
+    const { text, sha } = this.#touch;
+    const send = (texts: number): Promise<PromiseSettledResult<unknown>[]> => {
+      const touches = asked.map(({ parameters }, at) => [
+        ...(at < texts ? ["EVAL", text] : ["EVALSHA", sha]),
+        ...parameters,
+      ]);
+      const commands = [...touches, ["WAIT", String(this.#wait.replicas), String(waitMs)]];
+      return this.#client.sendTogether((asked[0] as Asked).key, commands);
+    };
+    try {
+      const answers = await send(lane.isKnown ? 0 : 1);
+      lane.isKnown = !answers.some((answer) => answer.status === "rejected" && isNoScript(answer.reason));
+      if (lane.isKnown) return answers;
+    } catch (error) {
+      if (!isNoScript(error)) throw error;
+    }
+    const answers = await send(asked.length);
+    lane.isKnown = true;
+    return answers;
+  }
+
   #laneOf(key: string): Lane {
-    const name = this.#client.topology === "cluster" ? (/\{(.*?)\}/.exec(key)?.[1] ?? key) : "";
-    const lane = this.#lanes.get(name) ?? { waiting: [], underWay: [], isScheduled: false, isShort: false };
+    const name = this.#client.nodeOf(key);
+    const known = this.#lanes.get(name);
+    if (known !== undefined) return known;
+    const lane = { waiting: [], underWay: undefined, isScheduled: false, isShort: false, isKnown: false };
     this.#lanes.set(name, lane);
     return lane;
   }

@@ -2,7 +2,7 @@ import type { Clock, Timer } from "../../src/clock.ts";
 import { EvenkeelError } from "../../src/errors.ts";
 import type { StoreCall } from "../../src/store.ts";
 import type { RedisClient } from "./redis-client.ts";
-import { RedisConfirmations, type ReplicaWait } from "./redis-confirmations.ts";
+import { type Confirmation, RedisConfirmations, type ReplicaWait } from "./redis-confirmations.ts";
 import { RedisDeadlines } from "./redis-deadlines.ts";
 import { bare, isNoScript } from "./redis-errors.ts";
 import type { RedisScript } from "./redis-script.ts";
@@ -26,11 +26,13 @@ export interface ScriptCall {
 
 /** What makes sure that a script's write is on replicas too. */
 export interface DurableCall {
-  /** Writes to what the script wrote, and answers 1, if it is there; else 0. */
-  readonly touch: RedisScript;
-  readonly call: ScriptCall;
+  /** Writes to what the script wrote, and answers with the token that it found there. */
+  readonly touch: ScriptCall;
   readonly confirmations: RedisConfirmations;
-  readonly needsReplicas: (answer: unknown[]) => boolean;
+  /** The token of what the script wrote; `undefined` where nothing has to be on replicas. */
+  readonly tokenOf: (answer: unknown[]) => string | undefined;
+  /** Called as soon as the script has answered, also where the call fails after that. */
+  readonly onAnswer: (answer: unknown[]) => void;
 }
 
 /**
@@ -83,34 +85,39 @@ export class RedisConnection {
    * writes, so that `WAIT` has something to wait for on a connection that is new. While replicas are missing it is sent only
    * once the answer asks for it: a replay need not wait behind what waits in vain.
    *
-   * @returns the answer, and on how many replicas it is; 0 where it `needsReplicas` and the second script found nothing.
+   * @returns the answer, and on how many replicas it is where it has to be on some.
    */
   runDurably(
     script: RedisScript,
     call: ScriptCall,
-    durably: DurableCall,
+    { touch, confirmations, tokenOf, onAnswer }: DurableCall,
     bounds: StoreCall,
-  ): Promise<{ readonly answer: unknown[]; readonly replicas: number }> {
+  ): Promise<{ readonly answer: unknown[]; readonly replicas: number | undefined }> {
+    const endsAt = this.#options.clock.monotonic() + bounds.timeoutMs;
     return this.#deadlines.bound(bounds.timeoutMs, async (signal) => {
       if (!this.#isUsable()) await this.#usable(bounds, signal);
-      const { confirmations } = durably;
-      const [key] = call.keys;
-      const touch = { key, args: ["EVAL", durably.touch.text, ...parametersOf(durably.call)] };
-      const confirm = (): Promise<number | undefined> => confirmations.confirm(touch, signal);
+      const [key] = touch.keys;
+      const confirm = () => confirmations.confirm({ key, parameters: parametersOf(touch) }, endsAt);
       const first = this.#evaluate(script, call, signal);
       const beside = confirmations.isShort(key) ? undefined : confirm();
       // Whether anybody asks for it depends on the answer.
       beside?.catch(() => {});
       const answer = await first;
-      if (!durably.needsReplicas(answer)) return { answer, replicas: 0 };
-      // It found nothing when it came before the script, which the server did not know.
-      return { answer, replicas: (await beside) ?? (await confirm()) ?? 0 };
+      onAnswer(answer);
+      const token = tokenOf(answer);
+      if (token === undefined) return { answer, replicas: undefined };
+      const replicasOf = async (asked: Promise<Confirmation>): Promise<number | undefined> => {
+        const { found, replicas } = await asked;
+        return String(found) === token ? replicas : undefined;
+      };
+      // It found nothing, or what was there before, when it came before the script, which the server did not know.
+      return { answer, replicas: (beside && (await replicasOf(beside))) ?? (await replicasOf(confirm())) ?? 0 };
     });
   }
 
-  /** What waits for so many replicas on this client. */
-  confirmations(wait: ReplicaWait): RedisConfirmations {
-    return new RedisConfirmations(this.#client, wait);
+  /** What waits for so many replicas on this client, and writes again by this script. */
+  confirmations(touch: RedisScript, wait: ReplicaWait): RedisConfirmations {
+    return new RedisConfirmations(this.#client, this.#options.clock, touch, wait);
   }
 
   async close(): Promise<void> {

@@ -2,6 +2,7 @@ import type { Clock } from "../../src/clock.ts";
 import { viewOf } from "../../src/execution-record.ts";
 import type {
   ClaimRequest,
+  ClaimResult,
   CompleteResult,
   ExecutionStore,
   ExecutionView,
@@ -14,7 +15,7 @@ import type {
 } from "../../src/store.ts";
 import { ofGrant } from "../../src/unconfirmed-grant.ts";
 import { BUCKETS_AT_ONCE, eachWindow } from "./redis-buckets.ts";
-import type { RedisConnection, ScriptCall } from "./redis-connection.ts";
+import type { DurableCall, RedisConnection, ScriptCall } from "./redis-connection.ts";
 import { unavailable } from "./redis-errors.ts";
 import { type Answer, answerOf, claimResultOf, settledOf } from "./redis-execution-answers.ts";
 import { EXECUTION_SCRIPTS as scripts } from "./redis-execution-scripts.ts";
@@ -51,7 +52,7 @@ const KEYS_OF: ReadonlyMap<RedisScript, number> = new Map([
 export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore {
   const { connection, keys, clock, storeKeys, durability, wakeups } = options;
 
-  const confirmations = durability && connection.confirmations(durability);
+  const confirmations = durability && connection.confirmations(scripts.touch, durability);
 
   /** A script names no key that it does not need: while the slot of several moves, they may be on two nodes. */
   const callOf = (script: RedisScript, id: string, args: (string | Buffer)[]): ScriptCall => {
@@ -64,43 +65,54 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
     return answerOf(await connection.run(script, callOf(script, id, args), call));
   }
 
-  /** Runs a script whose write has to be on replicas too where the answer says that it stands. */
+  /** Runs a script whose write has to be on replicas too where `tokenOf` says that it stands. */
   async function runDurably(
     script: RedisScript,
-    { id, nonce }: { id: string; nonce: string },
-    args: (string | Buffer)[],
+    { id, nonce, args }: { readonly id: string; readonly nonce: string; readonly args: (string | Buffer)[] },
+    durably: Pick<DurableCall, "tokenOf" | "onAnswer">,
     call: StoreCall,
   ): Promise<Answer> {
     if (durability === undefined || confirmations === undefined) return run(script, id, args, call);
-    const { replicas, timeoutMs } = durability;
-    const [stands, state] = script === scripts.claim ? ["acquired", "r"] : ["committed", "c"];
-    const durably = {
-      touch: scripts.touch,
-      call: { keys: [keys.record(id)] as const, args: [nonce, state] },
-      confirmations,
-      needsReplicas: ([status]: unknown[]) => text(status) === stands,
-    };
-    const { answer, replicas: reached } = await connection.runDurably(script, callOf(script, id, args), durably, call);
-    if (durably.needsReplicas(answer) && reached < replicas) {
-      const short = new Error(`${reached} of ${replicas} replicas confirmed within ${timeoutMs} ms`);
-      const error = unavailable("Too few replicas have the write", short);
-      const written = script === scripts.claim ? claimResultOf(answerOf(answer)) : undefined;
-      throw written?.status === "acquired" ? ofGrant(error, written) : error;
+    const touch = { keys: [keys.record(id)] as const, args: [nonce, script === scripts.claim ? "r" : "c"] };
+    const durable = { ...durably, touch, confirmations };
+    const { answer, replicas } = await connection.runDurably(script, callOf(script, id, args), durable, call);
+    if (replicas !== undefined && replicas < durability.replicas) {
+      const short = new Error(`${replicas} of ${durability.replicas} replicas confirmed in time`);
+      throw unavailable("Too few replicas have the write", short);
     }
     return answerOf(answer);
   }
 
+  async function claim(
+    request: ClaimRequest,
+    onAnswer: (answer: unknown[]) => void,
+    call: StoreCall,
+  ): Promise<ClaimResult> {
+    const deadline = clock.monotonic() + call.timeoutMs;
+    const { id, nonce } = request;
+    const asked = { id, nonce, args: claimArguments(request, storeKeys) };
+    const tokenOf = ([status, , token]: unknown[]) => (text(status) === "acquired" ? text(token) : undefined);
+    const answer = await runDurably(scripts.claim, asked, { tokenOf, onAnswer }, call);
+    if (durability === undefined || answer[0] !== "relet") return claimResultOf(answer);
+    // What was confirmed beside it may have been the lease before, which had the same nonce: asked again, it is this one.
+    const timeoutMs = Math.max(1, deadline - clock.monotonic());
+    const again = await runDurably(scripts.claim, asked, { tokenOf, onAnswer }, { timeoutMs });
+    if (again[0] !== "relet") return claimResultOf(again);
+    throw unavailable("The claim's lease lapsed before replicas had it", new Error("leaseMs is too short"));
+  }
+
   return {
     async claim(request, call) {
-      const deadline = clock.monotonic() + call.timeoutMs;
-      const args = claimArguments(request, storeKeys);
-      const answer = await runDurably(scripts.claim, request, args, call);
-      if (durability === undefined || answer[0] !== "relet") return claimResultOf(answer);
-      // What was confirmed beside it may have been the lease before, which had the same nonce: asked again, it is this one.
-      const timeoutMs = Math.max(1, deadline - clock.monotonic());
-      const again = await runDurably(scripts.claim, request, args, { timeoutMs });
-      if (again[0] !== "relet") return claimResultOf(again);
-      throw unavailable("The claim's lease lapsed before replicas had it", new Error("leaseMs is too short"));
+      let granted: unknown[] | undefined;
+      const onAnswer = (answer: unknown[]): void => {
+        if (["acquired", "relet"].includes(text(answer[0]))) granted = answer;
+      };
+      try {
+        return await claim(request, onAnswer, call);
+      } catch (error) {
+        const grant = granted && claimResultOf(answerOf(granted));
+        throw grant?.status === "acquired" ? ofGrant(error as Error, grant) : error;
+      }
     },
 
     async renew({ id, token, nonce, leaseMs, retentionMs }, call) {
@@ -115,7 +127,8 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
       // The driver reads the bytes later: what the caller does to them until then must not get into the ledger.
       const bytes = new Uint8Array(outcome.bytes);
       const args = [String(token), nonce, String(retentionMs), outcome.kind, argumentOf(bytes), keys.channel(id)];
-      const answer = await runDurably(scripts.complete, request, args, call);
+      const tokenOf = ([status]: unknown[]) => (text(status) === "committed" ? String(token) : undefined);
+      const answer = await runDurably(scripts.complete, { id, nonce, args }, { tokenOf, onAnswer: () => {} }, call);
       wakeups.wake(id);
       return settledOf(answer, bytes) as CompleteResult;
     },

@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type RedisStoreOptions, redisStore } from "../../../adapters/stores/redis.ts";
+import { type NodeRedis, type RedisStoreOptions, redisStore } from "../../../adapters/stores/redis.ts";
+import { TOUCH } from "../../../adapters/stores/redis-execution-touch.ts";
 import { withIdempotency } from "../../../src/index.ts";
 import type { LedgerStore } from "../../../src/store.ts";
 import { askRedis } from "../../support/ask-redis.ts";
@@ -74,6 +75,8 @@ describeRedisServers("redisStore with replicas", () => {
         if (claim.status !== "acquired") throw new Error(claim.status);
         const { token } = claim;
         await askRedis(primary.port, "SCRIPT FLUSH");
+        // What confirms is known, and so comes first.
+        await (client as NodeRedis).sendCommand(["SCRIPT", "LOAD", TOUCH.text]);
         await askRedis(primary.port, "CONFIG RESETSTAT");
         beforeEval(client, pauseReplica);
         try {
