@@ -3,6 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createClientPool } from "redis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RedisStoreOptions, redisStore } from "../../../adapters/stores/redis.ts";
+import { RedisKeys } from "../../../adapters/stores/redis-keys.ts";
+import { slotOf } from "../../../adapters/stores/redis-slots.ts";
 import { withIdempotency } from "../../../src/index.ts";
 import type { LedgerStore } from "../../../src/store.ts";
 import { askRedis } from "../../support/ask-redis.ts";
@@ -245,5 +247,35 @@ describeRedisServers("the confirmations of redisStore on Cluster", () => {
       for (const { attempt } of await Promise.all(held)) expect(attempt).toBe(1);
       expect(told).not.toContain("lease_lost");
     });
+  });
+
+  it.each(clusterDrivers)("fail for no other slot than one that moves, by $driver", async ({ open }) => {
+    const keyPrefix = `${randomUUID()}:`;
+    const keyOf = (name: string): string => new RedisKeys(keyPrefix).record(claim(name).id);
+    const from = await cluster.primaryOf(keyOf("moves"));
+    const names = Array.from({ length: 30 }, (_, n) => `stays ${n}`);
+    const places = await Promise.all(names.map((name) => cluster.primaryOf(keyOf(name))));
+    const others = names.filter((_, at) => places[at] === from);
+    const to = places.find((server) => server !== from) as RedisServer;
+    const idOf = async ({ port }: RedisServer) => /[0-9a-f]{40}/.exec(await askRedis(port, "CLUSTER MYID"))?.[0];
+    const slot = slotOf(keyOf("moves"));
+    await using(
+      await open(cluster.nodes),
+      { keyPrefix, durability: { replicas: 1, timeoutMs: 5_000 } },
+      async (store) => {
+        const claimed = (name: string) => store.executions.claim(claim(name), CALL);
+        await until("it is confirmed", async () => (await claimed(others[0] as string)).status === "acquired");
+        await askRedis(to.port, `CLUSTER SETSLOT ${slot} IMPORTING ${await idOf(from)}`);
+        await askRedis(from.port, `CLUSTER SETSLOT ${slot} MIGRATING ${await idOf(to)}`);
+        try {
+          const moving = claimed("moves");
+          const staying = others.map(claimed);
+          await expect(moving).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+          for (const { status } of await Promise.all(staying)) expect(status).toBe("acquired");
+        } finally {
+          for (const { port } of [to, from]) await askRedis(port, `CLUSTER SETSLOT ${slot} STABLE`);
+        }
+      },
+    );
   });
 });
