@@ -266,3 +266,23 @@ it("refuses to be registered on a server of HTTP/2, which it does not speak", as
   const registered = app.register(idempotency as never, layerOptions(memoryStore())).ready();
   await expect(registered).rejects.toMatchObject({ code: "INVALID_OPTIONS", message: /HTTP\/2/ });
 });
+
+it("gives the first client what its retries get, though the handler says more after its answer", async () => {
+  const { client } = await serve((app) => {
+    app.post("/code", (_request, reply) => {
+      reply.code(201).send({ paid: true });
+      reply.code(500);
+      return reply;
+    });
+    app.post("/twice", { onSend: async (_request, _reply, payload) => payload }, (_request, reply) => {
+      reply.send("one");
+      reply.send("two");
+      return reply;
+    });
+  });
+  for (const path of ["/code", "/twice"]) {
+    const [first, retry] = [await client.send({ path, key: "k" }), await client.send({ path, key: "k" })];
+    expect([retry.status, retry.text]).toEqual([first.status, first.text]);
+    expect([first.status, retry.headers["idempotent-replayed"]]).toEqual([path === "/code" ? 201 : 200, "true"]);
+  }
+});
