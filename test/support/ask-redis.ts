@@ -23,8 +23,8 @@ export function askRedis(port: number, command: string): Promise<string> {
   });
 }
 
-/** Where the reply that begins here ends; nothing while some of it is missing. */
-function endOfReply(text: string, from: number): number | undefined {
+/** Where the reply, or the command, that begins here ends; nothing while some of it is missing. */
+export function endOfReply(text: string, from: number): number | undefined {
   const lineEnd = text.indexOf("\r\n", from);
   if (lineEnd < 0) return undefined;
   const count = Number(text.slice(from + 1, lineEnd));
