@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "vitest";
 import type { CallAnswer, Run } from "../support/execution-worker.ts";
 import { openLedger } from "../support/open-ledger.ts";
@@ -11,20 +12,33 @@ const CALLERS = 200;
 const PROCESSES = 4;
 /** Keys under way at a time. */
 const KEYS_AT_ONCE = 4;
+/**
+ * Where a process that is killed dies, in turn: half of them with a claim in their hands for sure, which somebody has to take
+ * over. One is killed from outside, in the midst of whatever it does.
+ */
+const DEATHS = ["effectDone", "anywhere", "effectBegins", "completionSent"] as const;
+/** How many have to die with a claim in their hands: more keys than those of the plan are called until they have. */
+const DEATHS_OF_HOLDERS = 3;
 
 export interface ManyCallersPlan {
   /** The ledger, as `openLedger` takes it: through a proxy where the wire is to fail. */
   readonly url: string;
   /** Where the ledger is looked at afterwards. Defaults to `url`. */
   readonly checkAt?: string;
+  /** How many keys at least. */
   readonly keys: number;
   /** Defaults to 30,000. */
   readonly leaseMs?: number;
   /** The share of the answers that a worker loses by itself, for engines without a wire. Defaults to 0. */
   readonly lostReplies?: number;
-  /** How often one of the processes is killed (and another takes its place); absent: never. */
+  /** How long the function takes. Defaults to 0. */
+  readonly workMs?: number;
+  /** How often one of the processes is killed; another takes its place, and its callers ask that one. Absent: never. */
   readonly killEveryMs?: number;
 }
+
+/** The part of a plan by which a process is killed every second. */
+export const KILLING = { leaseMs: 1_000, workMs: 5, killEveryMs: 1_000 };
 
 /** What was seen of one key. */
 interface SeenKey {
@@ -40,73 +54,89 @@ interface SeenKey {
 
 /**
  * Lets 200 callers in 4 processes ask for each key, and checks what holds whatever goes wrong: I1 (one outcome for all), I2 (it
- * is that of the highest token), I9 (replays equal it) and I14 (every caller is settled).
+ * is that of the highest token), I9 (replays equal it), I13 (what a killed process held is taken over) and I14 (every caller is
+ * settled).
  */
 export async function callFromManyProcesses(plan: ManyCallersPlan): Promise<ReadonlyMap<string, SeenKey>> {
   const folder = mkdtempSync(join(tmpdir(), "evenkeel-"));
   const effectsFile = join(folder, "effects.log");
-  const start = (): Promise<Worker> =>
-    startWorker(
+  const { leaseMs = 30_000, lostReplies = 0, workMs = 0 } = plan;
+  const started: Worker[] = [];
+  async function start(): Promise<Worker> {
+    const worker = await startWorker(
       "execution-worker.ts",
       plan.url,
       effectsFile,
-      String(plan.leaseMs ?? 30_000),
-      String(plan.lostReplies ?? 0),
+      String(leaseMs),
+      String(lostReplies),
     );
-  const places = await Promise.all(Array.from({ length: PROCESSES }, async () => ({ worker: await start() })));
-  const seen = new Map<string, { answers: CallAnswer[]; abandoned: number }>();
-  let isDone = false;
+    started.push(worker);
+    return worker;
+  }
+  const places = await Promise.all(Array.from({ length: PROCESSES }, start));
+  /** Who takes the place of a process that is killed, or is about to be. */
+  const successors = new Map<Worker, Worker>();
+  const seen = new Map<string, readonly CallAnswer[]>();
 
-  async function ask(place: { worker: Worker }, key: string): Promise<CallAnswer | undefined> {
+  async function ask(worker: Worker, key: string): Promise<CallAnswer> {
     try {
-      return await place.worker.ask<CallAnswer>({ key, times: CALLERS / PROCESSES, workMs: 0 });
+      return await worker.ask<CallAnswer>({ key, times: CALLERS / PROCESSES, workMs });
     } catch (error) {
-      if (plan.killEveryMs !== undefined && String(error).includes("the worker ended")) return undefined;
-      throw error;
+      // Killed with its callers: they ask again, as clients do whose server is gone.
+      const successor = successors.get(worker);
+      if (successor === undefined) throw error;
+      return ask(successor, key);
     }
   }
 
-  async function callKeys(first: number): Promise<void> {
-    for (let n = first; n < plan.keys; n += KEYS_AT_ONCE) {
-      const key = `key-${n}`;
-      const answers = await Promise.all(places.map((place) => ask(place, key)));
-      const known = answers.filter((answer) => answer !== undefined);
-      // Killed with its callers: somebody asks again, so that the key ends up settled.
-      if (known.length === 0) n -= KEYS_AT_ONCE;
-      else seen.set(key, { answers: known, abandoned: answers.length - known.length });
+  let begun = 0;
+  let holders = plan.killEveryMs === undefined ? DEATHS_OF_HOLDERS : 0;
+  async function callKeys(): Promise<void> {
+    while (begun < plan.keys || holders < DEATHS_OF_HOLDERS) {
+      begun += 1;
+      const key = `key-${begun}`;
+      // The one that is asked first gets the claim more often than not: each is it in turn.
+      const first = begun % PROCESSES;
+      const inTurn = [...places.slice(first), ...places.slice(0, first)];
+      seen.set(key, await Promise.all(inTurn.map((worker) => ask(worker, key))));
     }
   }
 
-  async function killNowAndThen(everyMs: number): Promise<number> {
-    let killed = 0;
-    for (; !isDone; killed += 1) {
-      await new Promise((resolve) => setTimeout(resolve, everyMs));
-      if (isDone) break;
-      const place = places[killed % PROCESSES] as { worker: Worker };
-      const replacement = await start();
-      const victim = place.worker;
-      place.worker = replacement;
-      victim.kill("SIGKILL");
-      await victim.ended;
+  /** Kills one process after the other until the calls end. */
+  async function killNowAndThen(everyMs: number, callsEnd: Promise<unknown>): Promise<void> {
+    const end = callsEnd.then(
+      () => "end",
+      () => "end",
+    );
+    let next = start();
+    for (let turn = 0; ; turn += 1) {
+      const death = DEATHS[turn % DEATHS.length] as (typeof DEATHS)[number];
+      const victim = places[turn % PROCESSES] as Worker;
+      const [successor] = await Promise.all([next, sleep(everyMs)]);
+      successors.set(victim, successor);
+      if (death === "anywhere") victim.kill("SIGKILL");
+      else victim.ask({ key: "", times: 0, workMs: 0, dieAt: death }).catch(() => {});
+      if ((await Promise.race([end, victim.ended])) === "end") return;
+      next = start();
+      places[turn % PROCESSES] = successor;
+      if (death === "effectBegins" || death === "effectDone") holders += 1;
     }
-    return killed;
   }
 
+  const calls = Promise.all(Array.from({ length: KEYS_AT_ONCE }, callKeys));
+  const killing = plan.killEveryMs === undefined ? undefined : killNowAndThen(plan.killEveryMs, calls);
   try {
-    const killing = plan.killEveryMs === undefined ? undefined : killNowAndThen(plan.killEveryMs);
-    await Promise.all(Array.from({ length: KEYS_AT_ONCE }, (_, first) => callKeys(first))).finally(() => {
-      isDone = true;
-    });
-    if (killing !== undefined) expect(await killing, "nobody was killed").toBeGreaterThan(0);
+    await Promise.all([calls, killing]);
     const runs = runsByKey(effectsFile);
-    const result = new Map([...seen].map(([key, { answers }]) => [key, seenKey(runs.get(key) ?? [], answers)]));
-    expect(result.size).toBe(plan.keys);
+    const result = new Map([...seen].map(([key, answers]) => [key, seenKey(runs.get(key) ?? [], answers)]));
+    expect(result.size).toBeGreaterThanOrEqual(plan.keys);
     await assertInvariants(plan.checkAt ?? plan.url, result);
+    if (killing !== undefined) assertTakeovers(holders, result);
     return result;
   } finally {
-    isDone = true;
-    for (const { worker } of places) worker.kill("SIGKILL");
-    await Promise.all(places.map(({ worker }) => worker.ended));
+    await Promise.allSettled([killing]);
+    for (const worker of started) worker.kill("SIGKILL");
+    await Promise.all(started.map(({ ended }) => ended));
     rmSync(folder, { recursive: true, force: true });
   }
 }
@@ -127,18 +157,26 @@ async function assertInvariants(url: string, keys: ReadonlyMap<string, SeenKey>)
   const ledger = await openLedger(url);
   try {
     const committed = await committedTokens(ledger.store);
-    for (const [key, { answers, runs, settled, errors }] of keys) {
-      expect(settled % (CALLERS / PROCESSES), `I14: all callers of ${key} were settled`).toBe(0);
+    for (const [key, { answers, runs, settled, errors, firstHand }] of keys) {
+      expect(settled, `I14: all callers of ${key} were settled`).toBe(CALLERS);
       expect(errors, `callers of ${key} were refused`).toEqual([]);
       expect(answers, `I1, I9: all callers of ${key} were told the same`).toHaveLength(1);
       const [answer] = answers as [Run];
       expect(runs, `${key} was run under the token of its outcome`).toContain(answer.token);
       expect(Math.max(...runs), `I2: the outcome of ${key} is that of its highest token`).toBe(answer.token);
       expect(committed.get(key), `the ledger holds the outcome that callers of ${key} were told`).toBe(answer.token);
+      expect(firstHand, `I1: nobody but the one who completed ${key} was told that it ran`).toBeLessThanOrEqual(1);
     }
   } finally {
     await ledger.close();
   }
+}
+
+/** Whoever died with a claim in its hands was followed, by an attempt of a higher number. */
+function assertTakeovers(holders: number, keys: ReadonlyMap<string, SeenKey>): void {
+  const followed = [...keys.values()].map(({ answers }) => (answers[0] as Run).attempt - 1);
+  const takeovers = followed.reduce((sum, more) => sum + more, 0);
+  expect(takeovers, "I13: each of their claims was taken over").toBeGreaterThanOrEqual(holders);
 }
 
 /** The token under which each key's record was completed, as the ledger has it. */

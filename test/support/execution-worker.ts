@@ -16,7 +16,7 @@ export interface CallRequest {
   /** How much of `workMs` the function keeps the event loop to itself. Defaults to 0. */
   readonly blockMs?: number;
   readonly onLeaseLost?: "adopt" | "own" | "throw";
-  /** Where the process kills itself. Defaults to nowhere. */
+  /** Where the process kills itself from now on, in any call. Defaults to what an earlier request said, or nowhere. */
   readonly dieAt?: "effectBegins" | "effectDone" | "completionSent" | "completionAnswered";
 }
 
@@ -43,7 +43,7 @@ const events: string[] = [];
 
 serve(
   async ({ key, times, workMs, blockMs = 0, onLeaseLost = "adopt", ...request }: CallRequest): Promise<CallAnswer> => {
-    dieAt = request.dieAt;
+    dieAt = request.dieAt ?? dieAt;
     const pay = withIdempotency(
       async (_: { amount: number }, ctx): Promise<Run> => {
         if (dieAt === "effectBegins") die();
