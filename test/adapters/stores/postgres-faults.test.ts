@@ -1,8 +1,10 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { postgresStore } from "../../../adapters/stores/postgres.ts";
 import { withIdempotency } from "../../../src/index.ts";
 import { describePostgresServers } from "../../support/engines.ts";
+import { holdClaim } from "../../support/held-claim.ts";
 import { newPrefix } from "../../support/postgres-ledgers.ts";
 import { type PostgresServer, startPostgres } from "../../support/postgres-server.ts";
 
@@ -42,27 +44,35 @@ describePostgresServers("postgresStore on a server that fails", () => {
     expect(performance.now() - begun).toBeLessThan(STORE_TIMEOUT_MS + 500);
   }
 
-  it.each(["a URL", "a pool"])(
-    "is STORE_UNAVAILABLE in time while it stands still, with %s; then it works again (I19)",
-    async (kind) => {
-      const pool = new pg.Pool({ connectionString: server.url, max: 3 });
-      const it = service(kind === "a URL" ? server.url : pool);
-      expect(await it.call("warm-up")).toBe(1);
-      server.pause();
-      await isRefusedInTime(Promise.all(Array.from({ length: 30 }, (_, n) => it.call(`key ${n}`))));
-      await isRefusedInTime(it.call("warm-up"));
-      expect(it.runs).toBe(1);
-      server.resume();
+  it("is STORE_UNAVAILABLE in time while it stands still for 5 s; then all goes on, a held claim too (I1, I19)", async () => {
+    const pool = new pg.Pool({ connectionString: server.url, max: 3 });
+    const both = [service(server.url), service(pool)];
+    const holders = await Promise.all(both.map(({ store }) => holdClaim(store, "held")));
+    for (const it of both) expect(await it.call("warm-up")).toBe(1);
+    server.pause();
+    const standsStill = sleep(5_000);
+    await Promise.all(
+      both.flatMap((it) => [
+        isRefusedInTime(Promise.all(Array.from({ length: 30 }, (_, n) => it.call(`key ${n}`)))),
+        isRefusedInTime(it.call("warm-up")),
+      ]),
+    );
+    await standsStill;
+    await Promise.all(both.map((it) => isRefusedInTime(it.call("late"))));
+    for (const it of both) expect(it.runs).toBe(1);
+    server.resume();
+    await Promise.all(holders.map((held) => held.isRenewedAndCompletesOnce()));
+    for (const it of both) {
       await expect.poll(() => it.call("after").catch(() => "not yet")).toBe(2);
       expect(await it.call("warm-up")).toBe(1);
-      server.pause();
-      const begun = performance.now();
-      await it.store.close();
-      expect(performance.now() - begun).toBeLessThan(2_000);
-      server.resume();
-      await pool.end();
-    },
-  );
+    }
+    server.pause();
+    const begun = performance.now();
+    await Promise.all(both.map(({ store }) => store.close()));
+    expect(performance.now() - begun).toBeLessThan(2_000);
+    server.resume();
+    await pool.end();
+  });
 
   it("is STORE_UNAVAILABLE while it is gone, and keeps what it had acknowledged when it is back", async () => {
     const it = service(server.url);

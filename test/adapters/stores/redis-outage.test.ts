@@ -1,15 +1,19 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type RedisStoreOptions, redisStore } from "../../../adapters/stores/redis.ts";
 import { withIdempotency } from "../../../src/index.ts";
 import type { LedgerStore } from "../../../src/store.ts";
 import { askRedis } from "../../support/ask-redis.ts";
 import { describeRedisServers } from "../../support/engines.ts";
+import { holdClaim } from "../../support/held-claim.ts";
 import { drivers, type OpenClient } from "../../support/redis-clients.ts";
 import { type RedisServer, startRedis } from "../../support/redis-server.ts";
 import { startTcpProxy } from "../../support/tcp-proxy.ts";
 import { until } from "../../support/until.ts";
 
 const STORE_TIMEOUT_MS = 500;
+/** Where it is tested that a call is refused no later: twice as long is more than the slack hides. */
+const LONG_TIMEOUT_MS = 2_000;
 /** What the machine may take to run a timer. */
 const SLACK_MS = 1_000;
 
@@ -26,6 +30,46 @@ describeRedisServers("redisStore while its server is away", () => {
     await server.stop();
     process.off("unhandledRejection", onUnhandled);
     expect(unhandled).toEqual([]);
+  });
+
+  it("is STORE_UNAVAILABLE in time while it is stopped for 5 s; then all goes on, a held claim too (I1, I19)", async () => {
+    const services = await Promise.all(
+      drivers.map(async ({ driver, open }) => {
+        const opened = await open(server.url);
+        const store = redisStore(opened.client, { keyPrefix: `${driver}:` });
+        let runs = 0;
+        const once = withIdempotency((_: string) => ++runs, {
+          store,
+          operation: "o",
+          storeTimeoutMs: LONG_TIMEOUT_MS,
+        });
+        expect(await once("input", { key: "a" })).toBe(1);
+        const held = await holdClaim(store, "held");
+        return { opened, store, held, once, runs: () => runs };
+      }),
+    );
+    const areRefusedInTime = async (...keys: string[]): Promise<void> => {
+      const startedAt = performance.now();
+      const calls = services.flatMap(({ once }) => keys.map((key) => once("input", { key })));
+      for (const call of await Promise.allSettled(calls)) {
+        expect(call).toMatchObject({ reason: { code: "STORE_UNAVAILABLE", cause: expect.anything() } });
+      }
+      expect(performance.now() - startedAt).toBeLessThan(LONG_TIMEOUT_MS + SLACK_MS);
+    };
+    server.pause();
+    const isStopped = sleep(5_000);
+    await areRefusedInTime("a", "b");
+    await areRefusedInTime(...Array.from({ length: 20 }, (_, n) => `c${n}`));
+    await isStopped;
+    expect(services.map(({ runs }) => runs())).toEqual([1, 1]);
+    server.resume();
+    for (const { opened, store, held, once } of services) {
+      expect(await once("input", { key: "d" })).toBe(2);
+      expect(await once("input", { key: "a" })).toBe(1);
+      await held.isRenewedAndCompletesOnce();
+      await store.close();
+      await opened.close();
+    }
   });
 
   describe.each(drivers)("by $driver", ({ open }) => {
@@ -45,34 +89,26 @@ describeRedisServers("redisStore while its server is away", () => {
       await opened.close();
     });
 
-    const once = (key: string): Promise<number> =>
+    const once = (key: string, storeTimeoutMs = STORE_TIMEOUT_MS): Promise<number> =>
       withIdempotency(
         (_: string, ctx) => {
           tokens.push(ctx.fencingToken);
           runs += 1;
           return runs;
         },
-        { store, operation: "o", storeTimeoutMs: STORE_TIMEOUT_MS },
+        { store, operation: "o", storeTimeoutMs },
       )("input", { key });
 
-    async function refusesInTime(key: string): Promise<void> {
+    async function refusesInTime(key: string, storeTimeoutMs = STORE_TIMEOUT_MS): Promise<void> {
       const before = runs;
       const startedAt = performance.now();
-      await expect(once(key)).rejects.toMatchObject({ code: "STORE_UNAVAILABLE", cause: expect.anything() });
-      expect(performance.now() - startedAt).toBeLessThan(STORE_TIMEOUT_MS + SLACK_MS);
+      await expect(once(key, storeTimeoutMs)).rejects.toMatchObject({
+        code: "STORE_UNAVAILABLE",
+        cause: expect.anything(),
+      });
+      expect(performance.now() - startedAt).toBeLessThan(storeTimeoutMs + SLACK_MS);
       expect(runs).toBe(before);
     }
-
-    it("is STORE_UNAVAILABLE in time when it is stopped, and goes on when it does", async () => {
-      await use();
-      expect(await once("a")).toBe(1);
-      server.pause();
-      await refusesInTime("b");
-      await Promise.all(Array.from({ length: 20 }, (_, n) => refusesInTime(`c${n}`)));
-      server.resume();
-      expect(await once("d")).toBe(2);
-      expect(await once("a")).toBe(1);
-    });
 
     it("is STORE_UNAVAILABLE in time on its very first use too", async () => {
       await use();
@@ -86,8 +122,7 @@ describeRedisServers("redisStore while its server is away", () => {
       await use();
       expect(await once("a")).toBe(1);
       await server.kill();
-      await refusesInTime("b");
-      await Promise.all(Array.from({ length: 20 }, (_, n) => refusesInTime(`c${n}`)));
+      await Promise.all(Array.from({ length: 20 }, (_, n) => refusesInTime(`c${n}`, LONG_TIMEOUT_MS)));
       await server.restart();
       await until("a call succeeds", () =>
         once("d").then(
@@ -110,6 +145,33 @@ describeRedisServers("redisStore while its server is away", () => {
       await askRedis(server.port, "SCRIPT FLUSH");
       expect(await Promise.all([once("a"), once("b"), once("c")])).toHaveLength(3);
       expect(runs).toBe(3);
+    });
+
+    it("runs each key once while SCRIPT FLUSH comes again and again in the midst of calls (I1)", async () => {
+      await use();
+      await once("warm-up");
+      await askRedis(server.port, "CONFIG RESETSTAT");
+      let isOver = false;
+      const keys = Array.from({ length: 1_000 }, (_, n) => `key ${n}`);
+      const calls = Promise.all(
+        Array.from({ length: 50 }, async (_, lane) => {
+          // The first one runs it, and the second one is told what came of it.
+          for (let n = lane; n < keys.length; n += 50) {
+            const key = keys[n] as string;
+            expect(await once(key, 10_000)).toBe(await once(key, 10_000));
+          }
+        }),
+      ).finally(() => {
+        isOver = true;
+      });
+      let flushes = 0;
+      for (; !isOver; flushes += 1) await askRedis(server.port, "SCRIPT FLUSH");
+      await calls;
+      expect(runs).toBe(1 + keys.length);
+      expect(flushes).toBeGreaterThan(5);
+      // What was sent whole, because the server had forgotten it.
+      const evals = /cmdstat_eval:calls=(\d+)/.exec(await askRedis(server.port, "INFO commandstats"))?.[1];
+      expect(Number(evals)).toBeGreaterThan(5);
     });
 
     it("hears its own answer again when a reply was cut", async () => {
