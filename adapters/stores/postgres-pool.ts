@@ -1,3 +1,4 @@
+import type { EventEmitter } from "node:events";
 import type { Clock } from "../../src/clock.ts";
 import { PostgresDesk } from "./postgres-desk.ts";
 import {
@@ -24,23 +25,46 @@ export interface PoolDriverOptions {
 /** What `pg` lets a pool have when nothing else is said. */
 const USUAL_POOL_SIZE = 10;
 
-/** How many stores are open on each pool of users'. */
-const users = new WeakMap<PostgresPool, number>();
+/** How many stores are open on each pool of users', and what takes their listeners off it. */
+const users = new WeakMap<PostgresPool, { stores: number; readonly unshield: () => void }>();
 const ignore = (): void => {};
+
+/**
+ * Keeps errors of a pool's connections from ending the process, which an `error` event without a listener does: of those that
+ * are idle, and of those that are being given out. A connection that breaks while it is handed over has no listener of the
+ * pool's any more, and none yet of whoever asked for it.
+ * @returns what takes the listeners off again.
+ */
+function shield(pool: PostgresPool): () => void {
+  const out = new Set<PostgresPoolClient>();
+  const onAcquire = (client: PostgresPoolClient): void => {
+    out.add(client);
+    client.on("error", ignore);
+  };
+  const onRelease = (_error: unknown, client: PostgresPoolClient): void => {
+    if (out.delete(client)) client.removeListener("error", ignore);
+  };
+  const emitter = pool as unknown as EventEmitter;
+  emitter.on("error", ignore).on("acquire", onAcquire).on("release", onRelease);
+  return () => {
+    emitter.off("error", ignore).off("acquire", onAcquire).off("release", onRelease);
+    for (const client of out) client.removeListener("error", ignore);
+  };
+}
 
 /** The driver for a pool of the user's, which is never ended. */
 export function userPool(pool: PostgresPool, options: PoolDriverOptions): PostgresDriver {
-  // An idle connection that breaks is an `error` event of the pool's, which ends a process in which nobody listens.
-  const others = users.get(pool) ?? 0;
-  users.set(pool, others + 1);
-  if (others === 0) pool.on("error", ignore);
+  const use = users.get(pool) ?? { stores: 0, unshield: shield(pool) };
+  users.set(pool, use);
+  use.stores += 1;
   return poolDriver({
     ...options,
     open: async () => pool,
     close: async () => {
-      const left = (users.get(pool) ?? 1) - 1;
-      users.set(pool, left);
-      if (left === 0) pool.removeListener("error", ignore);
+      use.stores -= 1;
+      if (use.stores > 0) return;
+      users.delete(pool);
+      use.unshield();
     },
   });
 }
@@ -52,7 +76,7 @@ export function ownPool(url: string, options: PoolDriverOptions): PostgresDriver
   const sockets = new Set<{ destroy(): void }>();
   const open = (): Promise<PostgresPool> => {
     opened ??= openPool(url).then((pool) => {
-      pool.on("error", () => {});
+      shield(pool);
       pool.on("connect", ({ connection: { stream } }) => {
         sockets.add(stream);
         stream.once("close", () => sockets.delete(stream));

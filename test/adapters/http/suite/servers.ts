@@ -1,5 +1,4 @@
-import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Server } from "node:net";
 import type { RunningServer } from "./http-shim.ts";
 
 /** Has a server listen on a free port of loopback. */
