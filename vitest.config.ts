@@ -17,6 +17,8 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     globalSetup: "test/support/global-setup.ts",
+    // Most tests wait for engines and leases: a second file at once costs little, a third makes both cores too busy for them.
+    maxWorkers: 2,
     // Tests start processes that share two cores with them.
     testTimeout: 60_000,
     hookTimeout: 60_000,
