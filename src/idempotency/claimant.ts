@@ -48,14 +48,14 @@ export class Claimant<O> {
     for (const stray of this.#strays.splice(0)) this.#onStray(stray);
   }
 
-  async #claim(request: ClaimRequest, bounds: StoreCall): Promise<ClaimResult> {
-    try {
-      return await this.#execution.settings.store.executions.claim(request, bounds);
-    } catch (error) {
+  #claim(request: ClaimRequest, bounds: StoreCall): Promise<ClaimResult> {
+    const answer = this.#execution.settings.store.executions.claim(request, bounds);
+    // Beside the call: whoever claims next must not overtake it by the turns that this takes.
+    answer.then(undefined, (error: unknown) => {
       const grant = grantOf(error);
       if (grant !== undefined) this.#onStray(grant);
-      throw error;
-    }
+    });
+    return answer;
   }
 
   #onStray(claim: AcquiredClaim): void {
