@@ -16,6 +16,8 @@ describeRedisServers("a Redis with Sentinels", () => {
     await client.connect();
     const before = trio.primary();
     await client.set("key", "replicated");
+    // Redis answers before its replicas have it, and a failover loses what the promoted one has not.
+    expect(Number(await client.sendCommand(false, ["WAIT", "2", "10000"]))).toBe(2);
     await trio.failover();
     const second = trio.primary();
     expect(second).not.toBe(before);
