@@ -1,4 +1,5 @@
 export { type Clock, systemClock, type Timer } from "./clock.ts";
+export { type Codec, taggedJson } from "./codec.ts";
 export { EvenkeelError, type EvenkeelErrorCode, isEvenkeelError } from "./errors.ts";
 export type {
   EvenkeelEvent,
@@ -8,7 +9,6 @@ export type {
   PurgedEvent,
   StoreSettingUnknownEvent,
 } from "./events.ts";
-export { type Codec, taggedJson } from "./idempotency/codec.ts";
 export type { IdempotentResult } from "./idempotency/execution-call.ts";
 export type { ExecutionContext } from "./idempotency/execution-context.ts";
 export { type PurgeOptions, purgeExpired } from "./idempotency/purge-expired.ts";

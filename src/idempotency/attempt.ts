@@ -1,7 +1,7 @@
+import { onAbort } from "../abort-listeners.ts";
 import { Stopwatch } from "../clock.ts";
 import { EvenkeelError } from "../errors.ts";
 import type { AcquiredClaim, ReleaseRequest } from "../store.ts";
-import { onAbort } from "./abort-listeners.ts";
 import type { Execution, IdempotentResult } from "./execution-call.ts";
 import { ClaimedContext } from "./execution-context.ts";
 import { Lease } from "./lease-renewal.ts";

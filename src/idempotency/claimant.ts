@@ -1,8 +1,8 @@
 import type { AcquiredClaim, ClaimRequest, ClaimResult, StoreCall } from "../store.ts";
+import { storeOperation } from "../store-operation.ts";
 import { grantOf } from "../unconfirmed-grant.ts";
 import { asBefore } from "./attempt.ts";
 import type { Execution } from "./execution-call.ts";
-import { storeOperation } from "./store-operation.ts";
 
 /**
  * Sends the claims of one call, all under one nonce. A try whose answer nobody waited for may still be granted, before or

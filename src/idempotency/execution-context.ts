@@ -1,3 +1,4 @@
+import { onAbort } from "../abort-listeners.ts";
 import { EvenkeelError } from "../errors.ts";
 import type {
   AcquiredClaim,
@@ -7,7 +8,6 @@ import type {
   StepRecord,
   StoredOutcome,
 } from "../store.ts";
-import { onAbort } from "./abort-listeners.ts";
 import { derivedKey } from "./key.ts";
 import { type EncodedOutcome, type OutcomeCodec, sameOutcome } from "./outcome.ts";
 import { Steps } from "./steps.ts";

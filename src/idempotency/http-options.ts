@@ -1,5 +1,5 @@
+import { type Codec, taggedJson } from "../codec.ts";
 import { acceptOptions, invalidOptions, type OptionRules, rules } from "../option-rules.ts";
-import { type Codec, taggedJson } from "./codec.ts";
 import type { HeaderPair, HeaderPolicy } from "./http-headers.ts";
 import type { KeyRules } from "./http-key.ts";
 import type { HttpProblem } from "./http-problem.ts";

@@ -1,5 +1,5 @@
+import { type Codec, OutcomeTooLarge } from "../codec.ts";
 import { recordCorrupt } from "../execution-record.ts";
-import { type Codec, OutcomeTooLarge } from "./codec.ts";
 import { type HeaderPair, isBodiless, isFinalStatus, isSendableHeader } from "./http-headers.ts";
 
 /** RFC 9110, section 15.3.6: its answer has no content. */

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { digest } from "../digest.ts";
 import { EvenkeelError } from "../errors.ts";
 import { invalidOptions, isPlainText, rules } from "../option-rules.ts";
 
@@ -55,14 +55,4 @@ export function acceptScope(scope: unknown): string {
 
 function keyInvalid(what: string, subject = "The idempotency key"): EvenkeelError {
   return new EvenkeelError("KEY_INVALID", `${subject} ${what}.`);
-}
-
-function digest(...parts: readonly string[]): string {
-  const prefixed = Buffer.allocUnsafe(parts.reduce((size, part) => size + 4 + Buffer.byteLength(part), 0));
-  let end = 0;
-  for (const part of parts) {
-    const length = prefixed.write(part, end + 4);
-    end = prefixed.writeUInt32BE(length, end) + length;
-  }
-  return createHash("sha256").update(prefixed).digest("hex");
 }

@@ -2,7 +2,7 @@ import { type Clock, Stopwatch, type Timer } from "../clock.ts";
 import type { LeaseLossReason } from "../events.ts";
 import type { Random } from "../random.ts";
 import type { Holder, LedgerStore } from "../store.ts";
-import { storeOperation } from "./store-operation.ts";
+import { storeOperation } from "../store-operation.ts";
 
 /** Our deadline is earlier than the store's by a tenth of the lease, at most this: clocks don't run at one speed. */
 const LARGEST_MARGIN_MS = 1_000;

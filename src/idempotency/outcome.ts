@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
+import { type Codec, OutcomeTooLarge, taggedJson } from "../codec.ts";
 import { EvenkeelError, isEvenkeelError } from "../errors.ts";
 import { recordCorrupt } from "../execution-record.ts";
 import type { OutcomeKind, StoredOutcome } from "../store.ts";
-import { type Codec, OutcomeTooLarge, taggedJson } from "./codec.ts";
 
 /**
  * What is stored of an outcome: a version byte, a seal of 16 bytes, and what the codec wrote. The seal is a truncated

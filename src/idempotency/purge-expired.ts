@@ -4,7 +4,7 @@ import { rules } from "../option-rules.ts";
 import { optionsSchema, parseOptions } from "../options.ts";
 import { systemRandom } from "../random.ts";
 import type { LedgerStore } from "../store.ts";
-import { storeOperation } from "./store-operation.ts";
+import { storeOperation } from "../store-operation.ts";
 
 /** Options of {@link purgeExpired}. */
 export interface PurgeOptions {

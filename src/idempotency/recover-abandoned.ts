@@ -1,15 +1,15 @@
 import { type Clock, systemClock } from "../clock.ts";
+import type { Codec } from "../codec.ts";
 import { isEvenkeelError } from "../errors.ts";
 import type { EventListener } from "../events.ts";
 import { rules } from "../option-rules.ts";
 import { optionsSchema, parseOptions } from "../options.ts";
 import { type Random, systemRandom } from "../random.ts";
 import type { ExecutionView, LedgerStore } from "../store.ts";
-import type { Codec } from "./codec.ts";
+import { storeOperation } from "../store-operation.ts";
 import { createExecutor, type Executor } from "./execution.ts";
 import type { ExecutionContext } from "./execution-context.ts";
 import { type AbandonedDecision, type AbandonedExecution, executionSettings } from "./settings.ts";
-import { storeOperation } from "./store-operation.ts";
 
 /** Options of {@link recoverAbandoned}. */
 export interface RecoverOptions<O> {

@@ -1,9 +1,9 @@
 import { type Clock, systemClock } from "../clock.ts";
+import { type Codec, taggedJson } from "../codec.ts";
 import type { EventListener } from "../events.ts";
 import { type OptionRules, rules } from "../option-rules.ts";
 import { type Random, systemRandom } from "../random.ts";
 import type { LedgerStore } from "../store.ts";
-import { type Codec, taggedJson } from "./codec.ts";
 
 /** An attempt whose holder fell silent, as a resolver sees it. */
 export interface AbandonedExecution {

@@ -11,12 +11,12 @@ import type {
   StoreCall,
   StoredOutcome,
 } from "../store.ts";
+import { storeOperation } from "../store-operation.ts";
 import type { EventDetails, Execution, IdempotentResult } from "./execution-call.ts";
 import type { ClaimedContext, Offer } from "./execution-context.ts";
 import type { Lease } from "./lease-renewal.ts";
 import { type Settled, sameOutcome } from "./outcome.ts";
 import type { ErrorDisposition } from "./settings.ts";
-import { storeOperation } from "./store-operation.ts";
 import { waitForSettlement } from "./waiting.ts";
 
 /** The events that tell which attempt they are of. */

@@ -1,9 +1,9 @@
+import { onAbort } from "../abort-listeners.ts";
 import type { Clock, Timer } from "../clock.ts";
 import { EvenkeelError } from "../errors.ts";
 import type { Random } from "../random.ts";
 import type { ExecutionView, LedgerStore } from "../store.ts";
-import { onAbort } from "./abort-listeners.ts";
-import { mayHaveHappened, storeOperation } from "./store-operation.ts";
+import { mayHaveHappened, storeOperation } from "../store-operation.ts";
 
 const FIRST_POLL_MS = 20;
 const LONGEST_POLL_MS = 500;

@@ -1,6 +1,6 @@
+import { onAbort } from "../abort-listeners.ts";
 import type { Timer } from "../clock.ts";
 import { recordCorrupt } from "../execution-record.ts";
-import { onAbort } from "./abort-listeners.ts";
 import type { ExecutionContext } from "./execution-context.ts";
 import type { HttpBody } from "./http-fingerprint.ts";
 import type { HandlerRun, HttpPolicy } from "./http-policy.ts";

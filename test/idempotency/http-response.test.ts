@@ -1,6 +1,6 @@
 import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { taggedJson } from "../../src/idempotency/codec.ts";
+import { taggedJson } from "../../src/codec.ts";
 import { acceptableTo } from "../../src/idempotency/http-encoding.ts";
 import { type HeaderPair, keptHeaders } from "../../src/idempotency/http-headers.ts";
 import { responseCodec, responseOf, StoredResponse, UNKEPT } from "../../src/idempotency/http-response.ts";

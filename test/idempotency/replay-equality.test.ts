@@ -1,7 +1,7 @@
 import type { Codec } from "evenkeel";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { taggedJson } from "../../src/idempotency/codec.ts";
+import { taggedJson } from "../../src/codec.ts";
 import { setUp } from "./set-up.ts";
 
 let deep: unknown = "bottom";

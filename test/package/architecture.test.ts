@@ -6,14 +6,18 @@ const LIBRARY = sourceFiles("src", "adapters");
 const LEAVES = ["src/errors.ts", "src/clock.ts", "src/random.ts", "src/events.ts"];
 const RESOURCES = ["record", "writes", "heartbeats", "changes"].map((part) => `src/resource-${part}.ts`);
 const RECORDS = ["src/execution-record.ts", "src/lease-record.ts", "src/unconfirmed-grant.ts", ...RESOURCES];
-const CONTRACT = [...LEAVES, "src/store.ts", ...RECORDS, "src/option-rules.ts"];
+/** What every part of the core may use. */
+const CORE = ["abort-listeners", "codec", "digest", "store-operation"].map((part) => `src/${part}.ts`);
+const CONTRACT = [...LEAVES, "src/store.ts", ...RECORDS, "src/option-rules.ts", ...CORE];
 
 /** Who may import whom of ours: the first line whose pattern fits a file holds for it. */
 const DIRECTIONS: readonly { readonly files: RegExp; readonly mayImport: readonly (string | RegExp)[] }[] = [
-  { files: /^src\/(errors|clock|random|events)\.ts$/, mayImport: [] },
+  { files: /^src\/(errors|clock|random|events|digest|abort-listeners)\.ts$/, mayImport: [] },
   { files: /^src\/store\.ts$/, mayImport: LEAVES },
   { files: /^src\/option-rules\.ts$/, mayImport: ["src/errors.ts"] },
   { files: /^src\/(execution|lease)-record\.ts$/, mayImport: ["src/errors.ts", "src/store.ts"] },
+  { files: /^src\/codec\.ts$/, mayImport: ["src/execution-record.ts"] },
+  { files: /^src\/store-operation\.ts$/, mayImport: [...LEAVES, "src/store.ts", "src/abort-listeners.ts"] },
   { files: /^src\/unconfirmed-grant\.ts$/, mayImport: ["src/store.ts"] },
   { files: /^src\/resource-\w+\.ts$/, mayImport: ["src/store.ts", ...RESOURCES] },
   {
@@ -22,6 +26,8 @@ const DIRECTIONS: readonly { readonly files: RegExp; readonly mayImport: readonl
   },
   { files: /^src\/options\.ts$/, mayImport: [...LEAVES, "src/store.ts", "src/option-rules.ts"] },
   { files: /^src\/(idempotency)\//, mayImport: [...CONTRACT, "src/options.ts", /^src\/idempotency\//] },
+  { files: /^src\/resources\//, mayImport: [...CONTRACT, "src/options.ts", /^src\/resources\//] },
+  { files: /^src\/reconcile\//, mayImport: [...CONTRACT, "src/options.ts", /^src\/(resources|reconcile)\//] },
   { files: /^src\/testing\//, mayImport: [...CONTRACT, "src/options.ts", /^src\/(idempotency|testing)\//] },
   { files: /^src\/index\.ts$/, mayImport: [/^src\/(?!testing\/|store-kit|keyed\/)/] },
   {

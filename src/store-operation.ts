@@ -1,8 +1,8 @@
-import type { Clock } from "../clock.ts";
-import { EvenkeelError, isEvenkeelError } from "../errors.ts";
-import type { Random } from "../random.ts";
-import type { StoreCall } from "../store.ts";
 import { onAbort } from "./abort-listeners.ts";
+import type { Clock } from "./clock.ts";
+import { EvenkeelError, isEvenkeelError } from "./errors.ts";
+import type { Random } from "./random.ts";
+import type { StoreCall } from "./store.ts";
 
 /** What a caller is told to wait after the store failed it. */
 const RETRY_AFTER_MS = 1_000;

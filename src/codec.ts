@@ -1,4 +1,4 @@
-import { recordCorrupt } from "../execution-record.ts";
+import { recordCorrupt } from "./execution-record.ts";
 
 /** Turns outcomes into bytes and back. */
 export interface Codec {
