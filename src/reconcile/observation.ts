@@ -1,0 +1,36 @@
+import type { DesiredResource } from "../resources/resource.ts";
+
+/** A resource as the outside world shows it. */
+export interface ObservedResource {
+  readonly id: string;
+  /** What `create` returned for it. Tells incarnations of one id apart where `incarnation` is not known. */
+  readonly externalId?: string;
+  /** The incarnation that `create` was called for, where the resource tells it. */
+  readonly incarnation?: number;
+  /** Epoch milliseconds. One from the future counts as of the moment when it was first seen. */
+  readonly lastHeartbeatAt?: number;
+  /** `false`: it is replaced like one that fell silent. Defaults to true. */
+  readonly healthy?: boolean;
+}
+
+/** What `observe` answers. Where it is not complete, nothing is concluded to be missing or gone. */
+export interface Observation {
+  readonly complete: boolean;
+  readonly items: Iterable<ObservedResource>;
+}
+
+/** What `desired` answers. Where it is not complete, nothing that it lacks is surplus. */
+export interface Desired<Spec = unknown> {
+  readonly complete: boolean;
+  readonly resources: Iterable<DesiredResource<Spec>>;
+}
+
+/** What `observe` and `desired` are handed. */
+export interface PassContext {
+  /** Epoch milliseconds by the clock of this process. */
+  readonly now: number;
+  /** The epoch of the leader, where there is an election. */
+  readonly epoch?: number;
+  /** Aborted when the time is up or the reconciler stops. */
+  readonly signal: AbortSignal;
+}
