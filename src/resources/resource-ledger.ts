@@ -9,7 +9,7 @@ import { fenced, followingEpochs } from "./epoch-following.ts";
 import { Heartbeats } from "./heartbeats.ts";
 import { turnTaker } from "./in-turns.ts";
 import { LEDGER_RULES } from "./ledger-rules.ts";
-import { type Provisioned, type ProvisionOptions, provision } from "./provision.ts";
+import { type Provisioned, type ProvisionOptions, type ProvisionTerms, provision } from "./provision.ts";
 import type { DesiredResource, ResourceRecord } from "./resource.ts";
 import { resourceOf } from "./resource-of.ts";
 import { isResourceState } from "./resource-state.ts";
@@ -72,8 +72,8 @@ const FILTER: OptionRules = {
  * const workers = new ResourceLedger<{ size: string }>({ store: sqliteStore("ledger.db"), group: "workers" });
  * const { resource, created } = await workers.provision("tenant-17", {
  *   spec: { size: "small" },
- *   create: async ({ spec }, ctx) => {
- *     const vm = await cloud.createVm({ size: spec.size, clientToken: ctx.idempotencyKey });
+ *   create: async (tenant, ctx) => {
+ *     const vm = await cloud.createVm({ size: tenant.spec?.size, clientToken: ctx.idempotencyKey });
  *     return { externalId: vm.id };
  *   },
  * });
