@@ -71,7 +71,7 @@ export type MassGuardJudgement =
 export function judgeMass(input: MassGuardInput, settings: MassGuardSettings | false): MassGuardJudgement {
   const { rows, stale, lastReplacementAt, nowMs } = input;
   if (settings === false || rows < settings.minRows || stale < settings.minStale) return { mode: "off" };
-  // A quotient, because 3 of 30 is 0.1 of them, and 0.1 * 30 is more than 3.
+  // A quotient, because 7 of 100 is 0.07 of them, and 0.07 * 100 is more than 7.
   if (stale / rows < settings.fraction) return { mode: "off" };
   if (stale >= rows) return { mode: "hold" };
   const { replacementIntervalMs } = settings;

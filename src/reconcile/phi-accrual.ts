@@ -108,9 +108,8 @@ export function phiOf(deviations: number): number {
   return (deviations > 0 ? -lnTail : -Math.log1p(-Math.exp(lnTail))) / Math.LN10;
 }
 
-/** The least deviation, not below 0, at which φ reaches `phi`: by bisection down to neighbouring numbers. */
+/** The least deviation over 0 at which φ reaches `phi`: by bisection down to neighbouring numbers. */
 function deviationsOf(phi: number): number {
-  if (phiOf(0) >= phi) return 0;
   let below = 0;
   let reached = 1;
   while (phiOf(reached) < phi) reached *= 2;

@@ -21,9 +21,9 @@ describe("judgeMass", () => {
   });
 
   it("needs as many stale as it is told, and takes a fraction exactly", () => {
-    const settings = massGuardSettings({ minRows: 1, minStale: 3, fraction: 0.1 });
-    expect([modeOf(30, 2, settings), modeOf(30, 3, settings)]).toEqual(["off", "slow"]);
-    expect([modeOf(2, 2, settings), modeOf(3, 3, settings)]).toEqual(["off", "hold"]);
+    const settings = massGuardSettings({ minRows: 1, minStale: 3, fraction: 0.07 });
+    expect([modeOf(100, 6, settings), modeOf(100, 7, settings)]).toEqual(["off", "slow"]);
+    expect([modeOf(20, 2, settings), modeOf(2, 2, settings), modeOf(3, 3, settings)]).toEqual(["off", "off", "hold"]);
     const all = massGuardSettings({ fraction: 1 });
     expect([modeOf(10, 9, all), modeOf(10, 10, all)]).toEqual(["off", "hold"]);
   });
