@@ -146,9 +146,10 @@ export class WorkQueue<Key> {
     const startedAt = this.#processing.get(key);
     if (startedAt === undefined) return;
     this.#processing.delete(key);
-    this.#metrics.finished(this.#clock.monotonic() - startedAt);
+    const now = this.#clock.monotonic();
+    this.#metrics.finished(now - startedAt);
     const dirty = this.#dirty.get(key);
-    if (dirty !== undefined) this.#makeReady(dirty);
+    if (dirty !== undefined) this.#makeReady(dirty, now);
     this.#noticeEnd();
   }
 
@@ -211,13 +212,14 @@ export class WorkQueue<Key> {
     }
     this.#delaying.cancel(key);
     this.#metrics.added();
-    const dirty = new DirtyKey(key, this.#clock.monotonic(), priority);
+    const now = this.#clock.monotonic();
+    const dirty = new DirtyKey(key, now, priority);
     this.#dirty.set(key, dirty);
-    if (!this.#processing.has(key)) this.#makeReady(dirty);
+    if (!this.#processing.has(key)) this.#makeReady(dirty, now);
   }
 
-  #makeReady(dirty: DirtyKey<Key>): void {
-    this.#ready.push(dirty, this.#clock.monotonic());
+  #makeReady(dirty: DirtyKey<Key>, now: number): void {
+    this.#ready.push(dirty, now);
     if (this.#dispatching || this.#waiters.size === 0) return;
     this.#dispatching = true;
     // Not at once: what is added in one go is one run a key, and the highest priority of it goes first.

@@ -97,7 +97,7 @@ const step = fc.oneof(
   fc.record({ do: fc.constant("get" as const) }),
   fc.record({ do: fc.constant("get" as const) }),
   fc.record({ do: fc.constant("done" as const), key }),
-  fc.record({ do: fc.constant("advance" as const), ms: fc.constantFrom(1, 50, 500, 1_000, 2_500) }),
+  fc.record({ do: fc.constant("advance" as const), ms: fc.constantFrom<number[]>(1, 50, 500, 1_000, 2_500) }),
   fc.record({ do: fc.constant("setWallClock" as const), at: fc.nat() }),
 );
 
