@@ -16,8 +16,8 @@ export function turnTaker(): { isDue(): boolean; turn(): Promise<void> } {
 }
 
 /**
- * Sorts a list of any length without keeping the event loop to itself: runs of one turn's length, then merges (stable). A list
- * that is in order already costs one pass. The list given is left as it is.
+ * Sorts a list of any length without keeping the event loop to itself: runs of one turn's length, then merges. A list that is in
+ * order already costs one pass. The list given is left as it is.
  */
 export async function sortedInTurns<T>(list: readonly T[], compare: (a: T, b: T) => number): Promise<readonly T[]> {
   const turns = turnTaker();

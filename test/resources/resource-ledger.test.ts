@@ -211,15 +211,18 @@ describe("list", () => {
   it("is read in pages of 1,000 while it is iterated, and begins anew each time", async () => {
     const { ledger, inner, log } = setUp();
     const writes = Array.from({ length: 2_500 }, (_, index) => {
-      const row = { kind: "create", id: `w${String(index).padStart(4, "0")}`, after: 0, state: "PENDING" } as const;
-      return { ...row, generation: 1, attempt: 1, nonce: `n${index}` };
+      const row = { kind: "create", id: `w${String(index).padStart(4, "0")}`, state: "PENDING" } as const;
+      return { ...row, after: 0, generation: 1, attempt: 1, nonce: `n${index}` };
     });
-    await inner.resources.apply({ group: GROUP, epoch: 0, writes }, CALL);
+    // A page ends between the incarnations of one id.
+    const second = { ...writes[999], after: 1, nonce: "second" } as (typeof writes)[number];
+    await inner.resources.apply({ group: GROUP, epoch: 0, writes: [...writes, second] }, CALL);
     const list = ledger().list({ limit: 2_200 });
     expect(log.total).toBe(0);
     const all = await names(list);
     expect(all).toHaveLength(2_200);
     expect(new Set(all).size).toBe(2_200);
+    expect(all.slice(999, 1_002)).toEqual(["w0999/1", "w0999/2", "w1000/1"]);
     const limits = log.calls.map(({ request }) => (request as { limit: number }).limit);
     expect(limits).toEqual([1_000, 1_000, 200]);
     for await (const { id } of list) {
@@ -227,7 +230,7 @@ describe("list", () => {
       break;
     }
     expect(log.total).toBe(4);
-    expect(await names(ledger().list())).toHaveLength(2_500);
+    expect(await names(ledger().list())).toHaveLength(2_501);
   });
 
   it.each([
