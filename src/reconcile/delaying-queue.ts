@@ -3,8 +3,6 @@ import { type Ranked, RankedHeap } from "./work-queue-heap.ts";
 
 /** So many keys are handed on in one go, which takes milliseconds; the rest after whatever else is ready. */
 const MOST_AT_ONCE = 10_000;
-/** Sums of fractions are off in the last digits: a key that is due in less than this, in milliseconds, is due. */
-const ROUNDING_MS = 0.001;
 
 /** Ranked by when it is due, in monotonic milliseconds. */
 interface Delayed<Key> extends Ranked {
@@ -87,11 +85,11 @@ export class DelayingQueue<Key> {
   #fire(): void {
     this.#timer = undefined;
     this.#armedFor = undefined;
-    const horizon = this.#clock.monotonic() + ROUNDING_MS;
+    const now = this.#clock.monotonic();
     for (let handedOn = 0; handedOn < MOST_AT_ONCE; handedOn += 1) {
       const earliest = this.#byTime.peek();
-      // Real timers may fire a little early, too: the rest is waited for.
-      if (earliest === undefined || earliest.rank > horizon) break;
+      // A timer may fire a little early; the rest is waited for.
+      if (earliest === undefined || earliest.rank > now) break;
       this.#byTime.pop();
       this.#byKey.delete(earliest.key);
       this.#onDue(earliest.key);

@@ -1,28 +1,20 @@
 import { type Clock, systemClock } from "../clock.ts";
-import { acceptOptions, invalidOptions, rules } from "../option-rules.ts";
-import { BACKOFF_RULES, Backoff, type BackoffOptions } from "./backoff.ts";
+import { acceptOptions } from "../option-rules.ts";
+import { Backoff } from "./backoff.ts";
 import { DelayingQueue } from "./delaying-queue.ts";
 import type { MetricSample } from "./metric-sample.ts";
 import { WorkQueueMetrics } from "./work-queue-metrics.ts";
+import {
+  acceptDelay,
+  acceptKey,
+  acceptPriority,
+  acceptSignal,
+  WORK_QUEUE_RULES,
+  type WorkQueueAddOptions,
+  type WorkQueueOptions,
+} from "./work-queue-options.ts";
 import { DirtyKey, ReadyKeys } from "./work-queue-ready.ts";
 import { Waiters } from "./work-queue-waiters.ts";
-
-/** Options of {@link WorkQueue}. */
-export interface WorkQueueOptions extends BackoffOptions {
-  /** Defaults to the machine's clock. */
-  readonly clock?: Clock | undefined;
-  /** The label `name` of the metrics. Defaults to "default". */
-  readonly name?: string | undefined;
-}
-
-/** Options of {@link WorkQueue.add}. */
-export interface WorkQueueAddOptions {
-  /** A whole number; the higher goes first. Defaults to 0. */
-  readonly priority?: number | undefined;
-}
-
-const OPTIONS = { ...BACKOFF_RULES, clock: rules.clock, name: rules.name } as const;
-const ADD_OPTIONS = { priority: rules.custom("a whole number", Number.isSafeInteger) } as const;
 
 /**
  * Which keys have work, for workers that take one at a time. In memory, for one process: it doesn't survive a crash, doesn't
@@ -73,12 +65,13 @@ export class WorkQueue<Key> {
   /** While there are any, no key is ready, or a dispatch is under way. */
   readonly #waiters = new Waiters<Key | undefined>();
   #dispatching = false;
-  #phase: "open" | "draining" | "shutdown" = "open";
+  /** Whether adds are ignored: after the first `shutdown` or `drain`. */
+  #closed = false;
   readonly #drains = new Set<() => void>();
 
   /** @throws EvenkeelError `INVALID_OPTIONS`. */
   constructor(options: WorkQueueOptions = {}) {
-    acceptOptions("WorkQueue", OPTIONS, options);
+    acceptOptions("WorkQueue", WORK_QUEUE_RULES, options);
     const { clock = systemClock, name = "default", ...backoff } = options;
     this.#clock = clock;
     this.#backoff = new Backoff(backoff);
@@ -99,8 +92,8 @@ export class WorkQueue<Key> {
    */
   add(key: Key, options?: WorkQueueAddOptions): void {
     acceptKey("add", key);
-    if (options !== undefined) acceptOptions("WorkQueue.add", ADD_OPTIONS, options);
-    if (this.#phase === "open") this.#makeDirty(key, options?.priority ?? 0);
+    const priority = acceptPriority(options);
+    if (!this.#closed) this.#makeDirty(key, priority);
   }
 
   /**
@@ -110,9 +103,8 @@ export class WorkQueue<Key> {
    */
   addAfter(key: Key, delayMs: number): void {
     acceptKey("addAfter", key);
-    if (!Number.isFinite(delayMs))
-      throw invalidOptions("WorkQueue.addAfter", "delayMs must be a finite number of milliseconds");
-    if (this.#phase === "open") this.#addLater(key, delayMs);
+    acceptDelay(delayMs);
+    if (!this.#closed) this.#addLater(key, delayMs);
   }
 
   /**
@@ -122,7 +114,7 @@ export class WorkQueue<Key> {
    */
   addRateLimited(key: Key): void {
     acceptKey("addRateLimited", key);
-    if (this.#phase === "open") this.#addLater(key, this.#backoff.next(key));
+    if (!this.#closed) this.#addLater(key, this.#backoff.next(key));
   }
 
   /**
@@ -132,8 +124,7 @@ export class WorkQueue<Key> {
    * @throws EvenkeelError `INVALID_OPTIONS` for a signal that isn't one.
    */
   async get(signal?: AbortSignal): Promise<Key | undefined> {
-    if (signal !== undefined && !rules.signal.test(signal))
-      throw invalidOptions("WorkQueue.get", `signal must be ${rules.signal.says}`);
+    acceptSignal(signal);
     signal?.throwIfAborted();
     if (this.#isOver()) return undefined;
     // Those who wait already are served first.
@@ -168,7 +159,7 @@ export class WorkQueue<Key> {
    * is in process goes on; {@link drain} waits for it. Twice is harmless, and so is after {@link drain}, which it cuts short.
    */
   shutdown(): void {
-    this.#phase = "shutdown";
+    this.#closed = true;
     this.#delaying.clear();
     this.#dirty.clear();
     this.#ready.clear();
@@ -181,7 +172,7 @@ export class WorkQueue<Key> {
    * {@link shutdown} it resolves when what was in process is done.
    */
   drain(): Promise<void> {
-    if (this.#phase === "open") this.#phase = "draining";
+    this.#closed = true;
     this.#delaying.clear();
     return new Promise((resolve) => {
       this.#drains.add(resolve);
@@ -244,7 +235,7 @@ export class WorkQueue<Key> {
 
   /** Whether no key will be handed out any more. While draining, one in process may be dirty, and comes back. */
   #isOver(): boolean {
-    return this.#phase !== "open" && this.#dirty.size === 0;
+    return this.#closed && this.#dirty.size === 0;
   }
 
   #noticeEnd(): void {
@@ -254,8 +245,4 @@ export class WorkQueue<Key> {
     for (const resolve of this.#drains) resolve();
     this.#drains.clear();
   }
-}
-
-function acceptKey(method: string, key: unknown): void {
-  if (key === undefined) throw invalidOptions(`WorkQueue.${method}`, "a key must not be undefined");
 }

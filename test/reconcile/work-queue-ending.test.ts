@@ -1,27 +1,7 @@
-import { ManualClock } from "evenkeel/testing";
-import { afterEach, describe, expect, it } from "vitest";
-import { WorkQueue } from "../../src/reconcile/work-queue.ts";
-
-const clocks: ManualClock[] = [];
-
-afterEach(() => {
-  for (const clock of clocks.splice(0)) expect(clock.pendingTimers).toBe(0);
-});
-
-function setUp() {
-  const clock = new ManualClock();
-  clocks.push(clock);
-  return { clock, queue: new WorkQueue<string>({ clock }) };
-}
-
-/** A promise that says whether it has settled. */
-function watch(promise: Promise<unknown>): { settled: boolean } {
-  const seen = { settled: false };
-  promise.then(() => {
-    seen.settled = true;
-  });
-  return seen;
-}
+import type { ManualClock } from "evenkeel/testing";
+import { describe, expect, it } from "vitest";
+import type { WorkQueue } from "../../src/reconcile/work-queue.ts";
+import { setUp, watch } from "./work-queue-set-up.ts";
 
 /** Works until there is no more; each key takes so long. */
 async function work(queue: WorkQueue<string>, clock: ManualClock, ms: number): Promise<string[]> {

@@ -1,7 +1,7 @@
-import { ManualClock } from "evenkeel/testing";
 import { describe, expect, it } from "vitest";
 import type { MetricSample } from "../../src/reconcile/metric-sample.ts";
 import { WorkQueue } from "../../src/reconcile/work-queue.ts";
+import { setUp as setUpQueue } from "./work-queue-set-up.ts";
 
 const NAMES = [
   "workqueue_depth",
@@ -14,9 +14,7 @@ const NAMES = [
 ];
 
 function setUp() {
-  const clock = new ManualClock();
-  const random = { bytes: (length: number) => new Uint8Array(length), float: () => 0.5 };
-  const queue = new WorkQueue<string>({ clock, random, name: "orders" });
+  const { clock, queue } = setUpQueue({ name: "orders" });
   const sample = (name: string): MetricSample | undefined => queue.metrics().find((metric) => metric.name === name);
   /** The value of `workqueue_<name>`. */
   const value = (name: string): number | undefined => {

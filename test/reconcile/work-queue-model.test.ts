@@ -2,9 +2,9 @@ import { ManualClock } from "evenkeel/testing";
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { WorkQueue } from "../../src/reconcile/work-queue.ts";
+import { HALF } from "./work-queue-set-up.ts";
 
-/** So that a delay with backoff is known beforehand: half of 100 ms, 200 ms, 400 ms, … */
-const HALF = { bytes: (length: number) => new Uint8Array(length), float: () => 0.5 };
+/** So few that they meet. */
 const KEYS = ["a", "b", "c", "d", "e"] as const;
 type Key = (typeof KEYS)[number];
 
@@ -155,7 +155,7 @@ function compare(queue: WorkQueue<Key>, model: Model, clock: ManualClock): void 
 
 it("does what a naive model does, in any order of adds, delays, gets, dones and time", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+    fc.asyncProperty(fc.array(step, { maxLength: 60, size: "max" }), async (steps) => {
       const clock = new ManualClock();
       const queue = new WorkQueue<Key>({ clock, random: HALF });
       const model = new Model();
@@ -183,10 +183,10 @@ it("does what a naive model does, in any order of adds, delays, gets, dones and 
 
 it("runs each key after its last add, and never twice at a time, whoever works how long", async () => {
   const wake = fc.record({ key, afterMs: fc.integer({ min: 0, max: 200 }), delayMs: fc.integer({ min: 0, max: 100 }) });
-  const workMs = fc.array(fc.integer({ min: 0, max: 80 }), { minLength: 1, maxLength: 10 });
+  const workMs = fc.array(fc.integer({ min: 0, max: 80 }), { minLength: 1, maxLength: 10, size: "max" });
   await fc.assert(
     fc.asyncProperty(
-      fc.array(wake, { maxLength: 40 }),
+      fc.array(wake, { maxLength: 40, size: "max" }),
       workMs,
       fc.integer({ min: 1, max: 4 }),
       async (wakes, workMs, workers) => {
