@@ -149,6 +149,25 @@ describe("forcing", () => {
     expect(calls[0]?.context.idempotencyKey).not.toBe(calls[1]?.context.idempotencyKey);
   });
 
+  it("takes terminate's place once the grace period has passed: that is lost then, and calls nobody", async () => {
+    const { process, seed, row, clock, calls } = setUp();
+    const { run } = process({ forceTerminate: undefined });
+    const terminating = await seed("TERMINATING");
+    await clock.advance(30_000);
+    expect(await run(terminateStep(terminating))).toMatchObject([{ result: "lost" }]);
+    expect(calls).toEqual([]);
+    expect((await row()).leaseExpiresAt).toBeUndefined();
+  });
+
+  it("does not hurry a resource that was TERMINATED long ago and is there again", async () => {
+    const { process, seed, clock, calls } = setUp();
+    const { run } = process({ forceTerminate: undefined }, { ownObserve: true });
+    const zombie = await seed("TERMINATED");
+    await clock.advance(3_600_000);
+    expect(await run(terminateStep(zombie, { again: true }))).toMatchObject([{ result: "done" }]);
+    expect(calls.map(({ action }) => action)).toEqual(["terminate"]);
+  });
+
   it("before the grace period has passed by the store's clock is lost, and calls nobody", async () => {
     const { process, seed, row, clock, calls } = setUp();
     const { run } = process({ forceTerminate: undefined });

@@ -8,6 +8,7 @@ import {
   deferred,
   failStep,
   GROUP,
+  never,
   replaceStep,
   setUp,
   terminateStep,
@@ -70,7 +71,7 @@ describe("the order of steps", () => {
     expect((await executed).every(({ result }) => result === "done")).toBe(true);
     expect(most).toBe(4);
     // Creations do not wait until all terminations are over.
-    expect(calls.findIndex(({ resource }) => resource.id === "x")).toBeLessThan(8);
+    expect(calls.findIndex(({ resource }) => resource.id === "z")).toBeLessThan(16);
   });
 
   it("never lets two callbacks of one slot overlap, in executions beside each other too", async () => {
@@ -197,6 +198,20 @@ describe("a slot that is no longer ours", () => {
     expect(await rows()).toHaveLength(rowCount);
   });
 
+  it("ends a callback that runs at the next renewal, and writes nothing more", async () => {
+    const { process, clock, calls, row } = setUp();
+    let isOurs = true;
+    const { run, log } = process({ create: never }, { gate: { epoch: () => 0, isAllowed: () => isOurs } });
+    const executed = run(createStep());
+    await clock.advance(5_000);
+    isOurs = false;
+    await clock.advance(5_000);
+    expect(await executed).toMatchObject([{ result: "fenced" }]);
+    expect(calls[0]?.context.signal.reason).toMatchObject({ code: "LEASE_LOST" });
+    expect(await row()).toMatchObject({ state: "PENDING", version: 1 });
+    expect(log.total).toBe(1);
+  });
+
   it("does not keep the others from being acted on", async () => {
     const { process } = setUp();
     const { run } = process({}, { gate: { epoch: () => 0, isAllowed: (id) => id !== "id-1" } });
@@ -237,12 +252,12 @@ describe("a store that loses answers", () => {
     }
   });
 
-  it("for a renewal does not lose the resource that was being made", async () => {
+  it.each([12_000, 25_000])("for a renewal does not lose a resource that was made in %i ms", async (ms) => {
     const { process, clock, row } = setUp();
     const faultAt = (nth: number, fault: Fault) => ({ on: "resources.apply", nth, fault }) as const;
     // The first renewal is carried out, and neither it nor its repetitions are ever answered.
     const plan = { faults: [faultAt(2, "hangAfter"), faultAt(3, "hangAfter")] };
-    const executed = process({ create: () => clock.sleep(25_000) }, { plan }).run(createStep());
+    const executed = process({ create: () => clock.sleep(ms) }, { plan }).run(createStep());
     await clock.advance(60_000);
     expect(await executed).toMatchObject([{ result: "done" }]);
     expect(await row()).toMatchObject({ state: "PROVISIONED" });
@@ -262,6 +277,29 @@ describe("a store that is down", () => {
       { result: "failed", error: { code: "STORE_UNAVAILABLE" } },
       { result: "notBegun" },
     ]);
+  });
+
+  it("ends what it was asked to do: no other step begins", async () => {
+    const { process, clock, seed, outcomes } = setUp();
+    const rows = [await seed("PROVISIONED", {}, "s-0"), await seed("PROVISIONED", {}, "s-1")];
+    const plan = { faults: [{ on: "resources.apply", fault: "lostRequest" }] } as const;
+    const executed = process({}, { plan, concurrency: 1 }).run(...rows.map((row) => terminateStep(row)));
+    executed.catch(() => {});
+    await clock.advance(10_000);
+    await expect(executed).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+    expect(outcomes.map(({ result }) => result)).toEqual(["failed", "notBegun"]);
+  });
+
+  it("while a callback runs: it is given up at the deadline, and execute rejects", async () => {
+    const { process, clock, outcomes } = setUp();
+    const plan = { decide: ({ nth }: { nth: number }) => (nth > 1 ? ("lostRequest" as const) : undefined) };
+    const executed = process({ create: never }, { plan, actionTimeoutMs: 300_000 }).run(createStep());
+    executed.catch(() => {});
+    await clock.advance(29_999);
+    expect(outcomes).toEqual([]);
+    await clock.advance(6_000);
+    await expect(executed).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+    expect(outcomes).toMatchObject([{ result: "failed", error: { code: "STORE_UNAVAILABLE" } }]);
   });
 
   it("rejects only once everything in flight has settled", async () => {

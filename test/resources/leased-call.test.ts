@@ -17,13 +17,13 @@ afterEach(() => {
 const never = (): Promise<never> => new Promise(() => {});
 
 /** A row of which this process has just got the lease, and calls under it. */
-async function setUp(plan: FaultPlan = {}) {
+async function setUp(plan: FaultPlan = {}, storeTimeoutMs = 500) {
   const clock = new ManualClock();
   clocks.push(clock);
   const inner = memoryStore({ clock });
   const log = new CallLog();
   const store = faultyStore(inner, { clock, onCall: log.onCall, ...plan });
-  const common = { group: "web", epoch: () => 0, clock, storeTimeoutMs: 500 };
+  const common = { group: "web", epoch: () => 0, clock, storeTimeoutMs };
   const writer = new RowWriter({ ...common, store, random: seededRandom(1) });
   const rival = new RowWriter({ ...common, store: inner, random: seededRandom(2) });
   const granted = await rival.write({
@@ -107,10 +107,22 @@ describe("a call under a lease", () => {
   });
 
   it("that ends while a renewal hangs is over at the deadline, whatever the renewal did", async () => {
-    const { call, clock } = await setUp({ faults: [{ on: "resources.apply", fault: "hangAfter" }] });
+    const { call, clock } = await setUp({ faults: [{ on: "resources.apply", fault: "hangAfter" }] }, 60_000);
     const seen = call(() => clock.sleep(1_100));
-    await clock.advance(2_000);
+    await clock.advance(2_999);
+    expect(seen.result).toBeUndefined();
+    await clock.advance(1);
     expect(seen.result).toMatchObject({ status: "returned", row: { version: 1 } });
+    await clock.advance(60_000);
+  });
+
+  it("that has ended is not given up for its time, while its last renewal is waited for", async () => {
+    const faults = [{ on: "resources.apply", nth: 1, fault: { delayMs: 100, of: "reply" } }] as const;
+    const { call, clock } = await setUp({ faults });
+    const seen = call(() => clock.sleep(1_050), { timeoutMs: 1_080 });
+    await clock.advance(1_100);
+    expect(seen.result).toMatchObject({ status: "returned", row: { version: 2 } });
+    expect(seen.signal?.aborted).toBe(false);
   });
 
   it("is given up when its time is up, and its late failure is nobody's", async () => {
@@ -190,6 +202,28 @@ describe("a lease that is lost", () => {
     expect(seen.result).toBeUndefined();
     await clock.advance(6_000);
     expect(seen.result).toMatchObject({ status: "lost", error: { code: "STORE_UNAVAILABLE" } });
+  });
+
+  it("to another writer says nothing of a failed renewal before the last good one", async () => {
+    const faults = [
+      { on: "resources.apply", nth: 1, fault: "hangBefore" },
+      { on: "resources.apply", nth: 2, fault: "hangBefore" },
+    ] as const;
+    const { call, clock, rival, now } = await setUp({ faults });
+    const seen = call(never);
+    await clock.advance(2_000);
+    await rival.update(await now(), { attempt: 2, lease: { durationMs: LEASE_MS, token: "grant" } });
+    await clock.advance(1_000);
+    expect(seen.result).toEqual({ status: "lost", found: expect.objectContaining({ attempt: 2, version: 3 }) });
+  });
+
+  it("over a suspension is not renewed any more", async () => {
+    const { call, clock, log } = await setUp();
+    const seen = call(never);
+    await clock.set(clock.now() + LEASE_MS);
+    await clock.advance(1_000);
+    expect(seen.result).toEqual({ status: "lost" });
+    expect(log.total).toBe(0);
   });
 
   it("at the deadline that counts from before the renewal was sent", async () => {

@@ -170,4 +170,14 @@ describe("changing a row", () => {
     await writer.update(mine, { lease: grant });
     expect(await writer.updateHeld(mine, { attempt: 9 })).toMatchObject({ status: "conflict", row: { attempt: 5 } });
   });
+
+  it("that is held does not go over another state, nor over a lease that was given up", async () => {
+    const { writer } = setUp();
+    const lease = { durationMs: 1_000, token: "grant" } as const;
+    const held = await applied(writer.write({ ...made("a"), lease } as RowWrite));
+    const freed = await applied(writer.update(held, {}));
+    expect(await writer.updateHeld(held, { attempt: 9 })).toMatchObject({ status: "conflict" });
+    await writer.update(freed, { state: "PROVISIONED", lease: { durationMs: 1_000, token: "keep" } });
+    expect(await writer.updateHeld(held, { attempt: 9 })).toMatchObject({ status: "conflict" });
+  });
 });
