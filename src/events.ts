@@ -68,8 +68,53 @@ export interface StoreSettingUnknownEvent {
   readonly setting: string;
 }
 
+interface ReconcilerEventBase {
+  /** Epoch milliseconds by the clock of this process. */
+  readonly at: number;
+  /** The reconciler's name. */
+  readonly reconciler: string;
+}
+
+/** What a reconciler did, and what it found. */
+export type ReconcilerEvent =
+  /** An action of a pass has ended. `fenced`: a writer with a higher epoch was there, or the leadership is gone. */
+  | (ReconcilerEventBase & {
+      readonly type: "action_finished";
+      readonly action: string;
+      readonly id: string;
+      readonly incarnation: number;
+      readonly reason: string;
+      readonly result: "done" | "failed" | "fenced";
+      /** What the callback threw, for `failed`. */
+      readonly error?: unknown;
+      readonly epoch?: number;
+    })
+  | (ReconcilerEventBase & {
+      readonly type: "pass_finished";
+      readonly durationMs: number;
+      /** How many actions were taken, and how many are held. */
+      readonly actions: number;
+      readonly held: number;
+      readonly converged: boolean;
+    })
+  /** The store failed; the loop tries again. */
+  | (ReconcilerEventBase & { readonly type: "pass_failed"; readonly error: unknown })
+  /** `MassStaleness`, `ObserveFailed`, `Converged`, … became true or false. */
+  | (ReconcilerEventBase & {
+      readonly type: "condition_changed";
+      readonly condition: string;
+      readonly status: boolean;
+      readonly reason: string;
+    })
+  /** `observe`, `desired` or `staleness` threw, took too long, or answered rubbish: nothing is concluded from it. */
+  | (ReconcilerEventBase & {
+      readonly type: "answer_unknown";
+      readonly of: "observe" | "desired" | "staleness";
+      readonly error: unknown;
+    });
+
 /** Everything that evenkeel reports; `type` tells the kind. */
-export type EvenkeelEvent = ExecutionEvent | PurgedEvent | StoreSettingUnknownEvent;
+export type EvenkeelEvent = ExecutionEvent | PurgedEvent | StoreSettingUnknownEvent | ReconcilerEvent;
 
 /** Takes events. What it throws or rejects with changes nothing. */
 export type EventListener = (event: EvenkeelEvent) => void;

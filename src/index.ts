@@ -7,6 +7,7 @@ export type {
   ExecutionEvent,
   LeaseLossReason,
   PurgedEvent,
+  ReconcilerEvent,
   StoreSettingUnknownEvent,
 } from "./events.ts";
 export type { IdempotentResult } from "./idempotency/execution-call.ts";
@@ -16,4 +17,38 @@ export { type RecoverOptions, type RecoverReport, recoverAbandoned } from "./ide
 export type { AbandonedDecision, AbandonedExecution, IdempotencyOptions } from "./idempotency/settings.ts";
 export { type CallOptions, type IdempotentFunction, withIdempotency } from "./idempotency/with-idempotency.ts";
 export { type Random, systemRandom } from "./random.ts";
+export type { MaxUnavailable } from "./reconcile/disruption-budget.ts";
+export type { MassGuardOptions } from "./reconcile/mass-guard.ts";
+export type { HistogramBucket, HistogramSample, MetricSample, NumberSample } from "./reconcile/metric-sample.ts";
+export { type MissedBeatsOptions, missedBeats } from "./reconcile/missed-beats.ts";
+export type { Desired, Observation, ObservedResource, PassContext } from "./reconcile/observation.ts";
+export { type PhiAccrualOptions, phiAccrual } from "./reconcile/phi-accrual.ts";
+export type {
+  ActionType,
+  Condition,
+  Explanation,
+  FinishedAction,
+  HeldAction,
+  HeldBy,
+  PassReport,
+  Plan,
+  PlannedAction,
+} from "./reconcile/planned.ts";
+export { Reconciler } from "./reconcile/reconciler.ts";
+export type { ReconcilerStatus } from "./reconcile/reconciler-status.ts";
+export type { LeaderGate, ReconcilerOptions, ShardGate } from "./reconcile/settings.ts";
+export {
+  type Assessment,
+  type FixedThresholdOptions,
+  fixedThreshold,
+  type HeartbeatHistory,
+  type StalenessPolicy,
+} from "./reconcile/staleness.ts";
+export type { SurplusCandidate, SurplusOrder } from "./reconcile/surplus.ts";
+export { WorkQueue } from "./reconcile/work-queue.ts";
+export type { WorkQueueAddOptions, WorkQueueOptions } from "./reconcile/work-queue-options.ts";
+export { NotFound, RetryAfter, TerminalError } from "./resources/action-errors.ts";
+export type { Provisioned, ProvisionOptions } from "./resources/provision.ts";
+export type { ActionContext, CreateResult, DesiredResource, ResourceRecord } from "./resources/resource.ts";
+export { type ResourceFilter, ResourceLedger, type ResourceLedgerOptions } from "./resources/resource-ledger.ts";
 export type * from "./store.ts";

@@ -1,0 +1,124 @@
+import { onAbort } from "../abort-listeners.ts";
+import type { Clock } from "../clock.ts";
+import { EvenkeelError } from "../errors.ts";
+import { invalidOptions, rules } from "../option-rules.ts";
+import { acceptDesired, type DesiredSet } from "../resources/desired-text.ts";
+import { turnTaker } from "../resources/in-turns.ts";
+import { identityOf } from "./ledger-view.ts";
+import type { ObservedResource, PassContext } from "./observation.ts";
+import type { ReconcilerSettings } from "./settings.ts";
+
+/** What a callback answered, if it is known: a throw, a timeout and rubbish are not. */
+export type Answer<T> =
+  | { readonly kind: "complete" | "partial"; readonly value: T }
+  | { readonly kind: "unknown"; readonly error: unknown };
+
+const ITEM_FIELDS = {
+  externalId: rules.custom("a text that is not empty", (value) => typeof value === "string" && value !== ""),
+  incarnation: rules.count,
+  lastHeartbeatAt: rules.custom("epoch milliseconds", (value) => Number.isFinite(value) && (value as number) >= 0),
+  healthy: rules.flag,
+} as const;
+
+/** Asks the user's `observe`. */
+export function askObserved<Spec>(
+  { observe, clock, actionTimeoutMs }: ReconcilerSettings<Spec>,
+  context: PassContext,
+): Promise<Answer<readonly ObservedResource[]>> {
+  return answered(clock, actionTimeoutMs, context, async (ctx) => {
+    const answer: unknown = await observe?.(ctx);
+    const { complete, items } = envelope("observe", "items", answer);
+    return { complete, value: await acceptItems(items) };
+  });
+}
+
+/** Asks the user's `desired`. */
+export function askDesired<Spec>(
+  { desired, clock, actionTimeoutMs, name }: ReconcilerSettings<Spec>,
+  context: PassContext,
+): Promise<Answer<DesiredSet>> {
+  return answered(clock, actionTimeoutMs, context, async (ctx) => {
+    const answer: unknown = await desired?.(ctx);
+    if (typeof answer === "number") return { complete: true, value: await acceptDesired("desired", name, answer) };
+    const { complete, items } = envelope("desired", "resources", answer);
+    return { complete, value: await acceptDesired("desired", name, items) };
+  });
+}
+
+/** A bare iterable is complete. */
+function envelope(
+  owner: string,
+  name: string,
+  answer: unknown,
+): { readonly complete: boolean; readonly items: Iterable<unknown> } {
+  if (isIterable(answer)) return { complete: true, items: answer };
+  const { complete, [name]: items } = (answer ?? {}) as Record<string, unknown>;
+  if (typeof complete !== "boolean" || !isIterable(items))
+    throw invalidOptions(owner, `it must answer an iterable, or { complete: true or false, ${name}: an iterable }`);
+  return { complete, items };
+}
+
+function isIterable(value: unknown): value is Iterable<unknown> {
+  return typeof value === "object" && value !== null && Symbol.iterator in value;
+}
+
+async function acceptItems(given: Iterable<unknown>): Promise<readonly ObservedResource[]> {
+  const turns = turnTaker();
+  const items: ObservedResource[] = [];
+  const seen = new Set<string>();
+  for (const item of given) {
+    const accepted = acceptItem(item, items.length);
+    const identity = `${identityOf(accepted)}\n${accepted.id}`;
+    if (seen.has(identity)) throw invalidOptions("observe", `the resource "${accepted.id}" comes twice`);
+    seen.add(identity);
+    items.push(accepted);
+    if (turns.isDue()) await turns.turn();
+  }
+  return items;
+}
+
+function acceptItem(item: unknown, position: number): ObservedResource {
+  if (typeof item !== "object" || item === null)
+    throw invalidOptions("observe", `the item at ${position} must be an object with an id`);
+  const { id, ...given } = item as Record<string, unknown>;
+  if (!rules.name.test(id))
+    throw invalidOptions("observe", `the id of the item at ${position} must be ${rules.name.says}`);
+  const accepted: Record<string, unknown> = { id };
+  for (const [name, rule] of Object.entries(ITEM_FIELDS)) {
+    const value = given[name];
+    // `null` is how many APIs say that there is none.
+    if (value === undefined || value === null) continue;
+    if (!rule.test(value)) throw invalidOptions("observe", `the ${name} of "${String(id)}" must be ${rule.says}`);
+    accepted[name] = value;
+  }
+  return accepted as unknown as ObservedResource;
+}
+
+/** Bounds a question in time; what comes after that, or fails, is not heard. */
+function answered<T>(
+  clock: Clock,
+  timeoutMs: number,
+  { signal: ends, ...context }: PassContext,
+  ask: (ctx: PassContext) => Promise<{ readonly complete: boolean; readonly value: T }>,
+): Promise<Answer<T>> {
+  return new Promise((resolve) => {
+    const controller = new AbortController();
+    const settle = (answer: Answer<T>): void => {
+      timer.clear();
+      stopListening();
+      resolve(answer);
+    };
+    const giveUp = (error: unknown): void => {
+      controller.abort(error);
+      settle({ kind: "unknown", error });
+    };
+    const timer = clock.setTimer(timeoutMs, () =>
+      giveUp(new EvenkeelError("WAIT_TIMEOUT", `No answer within ${timeoutMs} ms.`)),
+    );
+    const stopListening = onAbort(ends, () => giveUp(ends.reason));
+    ask({ ...context, signal: controller.signal }).then(
+      ({ complete, value }) => settle({ kind: complete ? "complete" : "partial", value }),
+      (error: unknown) => settle({ kind: "unknown", error }),
+    );
+  });
+}

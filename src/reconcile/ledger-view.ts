@@ -1,0 +1,338 @@
+import type { DesiredSet } from "../resources/desired-text.ts";
+import { entriesOf } from "../resources/desired-text.ts";
+import { turnTaker } from "../resources/in-turns.ts";
+import type { ChangedResources, ResourceRow, ResourceState } from "../store.ts";
+import type { ObservedResource } from "./observation.ts";
+import { isLive, type ObservedItem, type Slot, type WantedSpec } from "./slot.ts";
+
+const NO_ITEMS: readonly ObservedItem[] = Object.freeze([]);
+const NO_SPEC: WantedSpec = Object.freeze({});
+
+interface MutableSlot extends Slot {
+  readonly id: string;
+  rows: ResourceRow[];
+  wanted?: WantedSpec;
+  lastCost?: number;
+  items: readonly ObservedItem[];
+  /** The rounds in which it was last wanted and last observed. */
+  wantedIn: number;
+  seenIn: number;
+}
+
+/** Why a row was made, if it was made in place of one that fell silent or ill. */
+const SILENCE: ReadonlySet<string | undefined> = new Set(["HeartbeatStale", "Unhealthy"]);
+
+interface Replacement {
+  readonly id: string;
+  readonly at: number;
+}
+
+interface Tombstone {
+  readonly id: string;
+  readonly incarnation: number;
+  readonly terminatedAt: number;
+}
+
+/**
+ * What a reconciler knows of its group, kept from pass to pass, so that a pass costs what changed and not what there is. A slot is
+ * dirty when something about it changed, or when it was not settled when it was last looked at; the others need not be judged.
+ */
+export class LedgerView {
+  readonly #group: string;
+  readonly #slots = new Map<string, MutableSlot>();
+  readonly #dirty = new Set<string>();
+  readonly #states: Record<ResourceState, number> = {
+    PENDING: 0,
+    PROVISIONED: 0,
+    FAILED: 0,
+    TERMINATING: 0,
+    TERMINATED: 0,
+  };
+  /** In the order in which they were seen, which is about that of their times. */
+  #tombstones: Tombstone[] = [];
+  /** Of silent rows, in the order in which they were seen. */
+  #replacements: Replacement[] = [];
+  #live = 0;
+  #cursor: string | undefined;
+  #desired: DesiredSet | undefined;
+  #wanted = 0;
+  #round = 0;
+
+  constructor(group: string) {
+    this.#group = group;
+  }
+
+  /** How many slots have a live row. */
+  get live(): number {
+    return this.#live;
+  }
+
+  /** How many slots are wanted. */
+  get wanted(): number {
+    return this.#wanted;
+  }
+
+  /** Rows by state. */
+  get states(): Readonly<Record<ResourceState, number>> {
+    return this.#states;
+  }
+
+  get size(): number {
+    return this.#slots.size;
+  }
+
+  slot(id: string): Slot | undefined {
+    return this.#slots.get(id);
+  }
+
+  slots(): Iterable<Slot> {
+    return this.#slots.values();
+  }
+
+  /** The slots that have to be judged. */
+  *dirty(): Generator<Slot> {
+    for (const id of this.#dirty) {
+      const slot = this.#slots.get(id);
+      if (slot !== undefined) yield slot;
+    }
+  }
+
+  get dirtyCount(): number {
+    return this.#dirty.size;
+  }
+
+  touch(id: string): void {
+    if (this.#slots.has(id)) this.#dirty.add(id);
+  }
+
+  async touchAll(): Promise<void> {
+    const turns = turnTaker();
+    for (const id of this.#slots.keys()) {
+      this.#dirty.add(id);
+      if (turns.isDue()) await turns.turn();
+    }
+  }
+
+  /** Nothing is to be done about the slot until something about it changes. */
+  settle(id: string): void {
+    this.#dirty.delete(id);
+    const slot = this.#slots.get(id);
+    if (slot !== undefined) this.#forgetEmpty(slot);
+  }
+
+  // --------------------------------------------------------------------------------------------------- rows
+
+  /** Takes in what was written since the last time, until there is nothing new. */
+  async refresh(read: (cursor: string | undefined) => Promise<ChangedResources>, pageSize: number): Promise<void> {
+    for (;;) {
+      const { rows, cursor, reset } = await read(this.#cursor);
+      if (reset) this.#clearRows();
+      for (const row of rows) this.applyRow(row);
+      this.#cursor = cursor;
+      if (rows.length < pageSize) return;
+    }
+  }
+
+  /** Takes a row in, unless a later one of the incarnation is known. */
+  applyRow(row: ResourceRow): void {
+    const slot = this.#slotOf(row.id);
+    const at = slot.rows.findIndex(({ incarnation }) => incarnation === row.incarnation);
+    const known = slot.rows[at];
+    if (known !== undefined && known.version >= row.version) return;
+    const wasLive = slot.rows.some(isLive);
+    if (known === undefined) {
+      if (row.incarnation > 1 && SILENCE.has(row.reason) && isLive(row))
+        this.#replacements.push({ id: row.id, at: row.createdAt });
+      slot.rows.push(row);
+      slot.rows.sort((a, b) => a.incarnation - b.incarnation);
+    } else {
+      this.#states[known.state] -= 1;
+      slot.rows[at] = row;
+    }
+    this.#states[row.state] += 1;
+    this.#live += Number(slot.rows.some(isLive)) - Number(wasLive);
+    if (row.state === "TERMINATED" && known?.state !== "TERMINATED") {
+      this.#tombstones.push({ id: row.id, incarnation: row.incarnation, terminatedAt: row.stateChangedAt });
+    }
+    this.#dirty.add(row.id);
+  }
+
+  #clearRows(): void {
+    for (const slot of this.#slots.values()) {
+      slot.rows = [];
+      this.#dirty.add(slot.id);
+    }
+    for (const state of Object.keys(this.#states) as ResourceState[]) this.#states[state] = 0;
+    this.#tombstones = [];
+    this.#replacements = [];
+    this.#live = 0;
+  }
+
+  /** The slots whose silent row was replaced after this moment, and when that last happened. */
+  replacedSince(moment: number): { readonly ids: ReadonlySet<string>; readonly lastAt?: number } {
+    const last = this.#replacements.at(-1);
+    this.#replacements = this.#replacements.filter((replacement) => replacement === last || replacement.at > moment);
+    const ids = new Set(this.#replacements.filter(({ at }) => at > moment).map(({ id }) => id));
+    return { ids, ...(last === undefined ? {} : { lastAt: last.at }) };
+  }
+
+  /** Whether a tombstone is so old that the ledger may forget it. */
+  hasTombstoneBefore(moment: number): boolean {
+    const [oldest] = this.#tombstones;
+    return oldest !== undefined && oldest.terminatedAt <= moment;
+  }
+
+  /** Forgets tombstones, as the ledger has. */
+  forgetTombstonesBefore(moment: number): void {
+    const kept: Tombstone[] = [];
+    for (const tombstone of this.#tombstones) {
+      if (tombstone.terminatedAt > moment) {
+        kept.push(tombstone);
+        continue;
+      }
+      const slot = this.#slots.get(tombstone.id);
+      if (slot === undefined) continue;
+      slot.rows = slot.rows.filter(({ incarnation }) => incarnation !== tombstone.incarnation);
+      this.#states.TERMINATED -= 1;
+      this.#forgetEmpty(slot);
+    }
+    this.#tombstones = kept;
+  }
+
+  // ------------------------------------------------------------------------------------------------ desired
+
+  /** Takes in what is wanted. Costs what there is only where it is a list. */
+  async want(set: DesiredSet): Promise<void> {
+    const before = this.#desired;
+    if (set.kind === "count" && before?.kind === "count") {
+      await this.#wantRange(before.count, set.count);
+    } else if (set !== before) {
+      await this.#wantEach(set);
+    }
+    this.#desired = set;
+  }
+
+  async #wantRange(from: number, to: number): Promise<void> {
+    const turns = turnTaker();
+    for (let index = Math.min(from, to); index < Math.max(from, to); index += 1) {
+      const id = `${this.#group}-${index}`;
+      if (to > from) this.#want(this.#slotOf(id), NO_SPEC, undefined);
+      else this.#unwant(this.#slots.get(id));
+      if (turns.isDue()) await turns.turn();
+    }
+  }
+
+  async #wantEach(set: DesiredSet): Promise<void> {
+    const turns = turnTaker();
+    this.#round += 1;
+    for (const { id, spec, deletionCost } of entriesOf(this.#group, set)) {
+      const slot = this.#slotOf(id);
+      this.#want(slot, spec === undefined ? NO_SPEC : { spec }, deletionCost);
+      slot.wantedIn = this.#round;
+      if (turns.isDue()) await turns.turn();
+    }
+    for (const slot of this.#slots.values()) {
+      if (slot.wanted !== undefined && slot.wantedIn !== this.#round) this.#unwant(slot);
+      if (turns.isDue()) await turns.turn();
+    }
+  }
+
+  #want(slot: MutableSlot, wanted: WantedSpec, deletionCost: number | undefined): void {
+    if (deletionCost === undefined) delete slot.lastCost;
+    else slot.lastCost = deletionCost;
+    if (slot.wanted !== undefined && slot.wanted.spec === wanted.spec) return;
+    if (slot.wanted === undefined) this.#wanted += 1;
+    slot.wanted = wanted;
+    this.#dirty.add(slot.id);
+  }
+
+  #unwant(slot: MutableSlot | undefined): void {
+    if (slot?.wanted === undefined) return;
+    this.#wanted -= 1;
+    delete slot.wanted;
+    this.#dirty.add(slot.id);
+  }
+
+  // ----------------------------------------------------------------------------------------------- observed
+
+  /**
+   * Takes in what was observed. What an answer lacks has no items, whatever may be concluded from that.
+   * @returns whether an item told when it last beat.
+   */
+  async see(observed: readonly ObservedResource[], nowMs: number): Promise<boolean> {
+    const turns = turnTaker();
+    this.#round += 1;
+    const byId = new Map<string, ObservedResource[]>();
+    for (const item of observed) {
+      const items = byId.get(item.id);
+      if (items === undefined) byId.set(item.id, [item]);
+      else items.push(item);
+      if (turns.isDue()) await turns.turn();
+    }
+    let anyBeats = false;
+    for (const [id, items] of byId) {
+      const slot = this.#slotOf(id);
+      slot.seenIn = this.#round;
+      const now = items
+        .sort((a, b) => (identityOf(a) < identityOf(b) ? -1 : 1))
+        .map((item) => observedItem(item, slot.items, nowMs));
+      anyBeats ||= now.some(({ beatAt }) => beatAt !== undefined);
+      if (!isSameSight(slot.items, now)) this.#dirty.add(id);
+      slot.items = now;
+      if (turns.isDue()) await turns.turn();
+    }
+    for (const slot of this.#slots.values()) {
+      if (slot.items.length > 0 && slot.seenIn !== this.#round) {
+        slot.items = NO_ITEMS;
+        this.#dirty.add(slot.id);
+      }
+      if (turns.isDue()) await turns.turn();
+    }
+    return anyBeats;
+  }
+
+  // -------------------------------------------------------------------------------------------------- slots
+
+  #slotOf(id: string): MutableSlot {
+    const known = this.#slots.get(id);
+    if (known !== undefined) return known;
+    const slot: MutableSlot = { id, rows: [], items: NO_ITEMS, wantedIn: 0, seenIn: 0 };
+    this.#slots.set(id, slot);
+    return slot;
+  }
+
+  #forgetEmpty(slot: MutableSlot): void {
+    if (slot.rows.length > 0 || slot.wanted !== undefined || slot.items.length > 0) return;
+    this.#slots.delete(slot.id);
+    this.#dirty.delete(slot.id);
+  }
+}
+
+/** What tells the observed resources of one id apart. */
+export function identityOf({ incarnation, externalId }: ObservedResource): string {
+  return incarnation === undefined ? `e${externalId ?? ""}` : `i${incarnation}`;
+}
+
+/** A beat from the future is one of the moment when it was first told; one that is older than the last tells nothing. */
+function observedItem(item: ObservedResource, before: readonly ObservedItem[], nowMs: number): ObservedItem {
+  const { lastHeartbeatAt } = item;
+  const last = before.find((other) => identityOf(other) === identityOf(item));
+  if (lastHeartbeatAt === undefined) return item;
+  const isNews =
+    last?.beatAt === undefined || (lastHeartbeatAt !== last.lastHeartbeatAt && lastHeartbeatAt > last.beatAt);
+  return { ...item, beatAt: isNews ? Math.min(lastHeartbeatAt, nowMs) : (last?.beatAt as number) };
+}
+
+/** Whether nothing changed that a verdict depends on; beats are looked at by time. */
+function isSameSight(a: readonly ObservedItem[], b: readonly ObservedItem[]): boolean {
+  if (a.length !== b.length) return false;
+  return a.every((item, index) => {
+    const other = b[index];
+    return (
+      other !== undefined &&
+      identityOf(item) === identityOf(other) &&
+      item.externalId === other.externalId &&
+      item.healthy === other.healthy
+    );
+  });
+}

@@ -1,0 +1,287 @@
+import { turnOfEventLoop } from "../clock.ts";
+import { digest } from "../digest.ts";
+import type { ResourceRecord } from "../resources/resource.ts";
+import { resourceOf } from "../resources/resource-of.ts";
+import { disruptionBudget, type MaxUnavailable } from "./disruption-budget.ts";
+import type { Proposal, Verdict } from "./judge.ts";
+import { judgeMass, type MassGuardJudgement, type MassGuardSettings } from "./mass-guard.ts";
+import type { HeldAction, HeldBy, PlannedAction } from "./planned.ts";
+import type { Step } from "./step.ts";
+import { compareNatural, rankSurplus, type SurplusCandidate, type SurplusOrder } from "./surplus.ts";
+
+/** Held actions beyond what a pass may do are listed up to this many: of a million missing ones nobody reads a list. */
+const MOST_LISTED = 500;
+/** What is put in order in one turn of the event loop. */
+const SLICE = 500;
+
+/** What the verdicts of the slots are weighed by. All moments are of the store's clock. */
+export interface PlanContext {
+  readonly nowMs: number;
+  readonly generation: number;
+  /** Nothing is done at all, for this reason. */
+  readonly blockedBy?: HeldBy;
+  /** Whether this process may act on the slot. */
+  owns(id: string): boolean;
+  /** Somebody has looked at the plan and wants it done: guards hold nothing. */
+  readonly isApproved: boolean;
+  readonly massGuard: MassGuardSettings | false;
+  /** The slots that live, and those of them that were replaced for their silence a moment ago. */
+  readonly live: number;
+  readonly justReplaced: ReadonlySet<string>;
+  readonly lastReplacementAt?: number;
+  readonly maxUnavailable: MaxUnavailable;
+  readonly desired: number;
+  readonly maxActions: number;
+  readonly surplus?: SurplusOrder<never>;
+  /** How often an action has failed: those that always do come last, so that they keep nobody waiting. */
+  failuresOf(retryKey: string): number;
+  /** After a failed batch nothing is created before this. */
+  readonly creationAt?: number;
+}
+
+/** What is to be done, in this order, and what is held. */
+export interface Composition {
+  readonly hash: string;
+  readonly steps: readonly Step[];
+  readonly held: readonly HeldAction[];
+  /** How many more are held by the bound on actions than are listed. */
+  readonly unlisted: number;
+  readonly mass: MassGuardJudgement;
+  readonly nextAt?: number;
+  readonly drift: Verdict["drift"];
+  /** Nothing is to be done and nothing waited for, in the slots that are ours. */
+  readonly isSettled: boolean;
+}
+
+/**
+ * Weighs the verdicts of all slots against the bounds of the whole group. Pure: the same verdicts in whatever order make the same
+ * plan. It gives way to the event loop now and then, because there may be a million.
+ */
+export async function compose(verdicts: Iterable<Verdict>, context: PlanContext): Promise<Composition> {
+  const composer = new Composer(context);
+  let count = 0;
+  for (const verdict of verdicts) {
+    composer.add(verdict);
+    count += 1;
+    if (count % SLICE === 0) await turnOfEventLoop();
+  }
+  return composer.finish();
+}
+
+/** The name of a plan: equal for equal actions and holds of one generation. */
+export function planHash(generation: number, steps: readonly PlannedAction[], held: readonly HeldAction[]): string {
+  const parts = [...steps, ...held].map(({ type, id, incarnation, reason, ...rest }) =>
+    JSON.stringify([type, id, incarnation, reason, (rest as { heldBy?: HeldBy }).heldBy ?? ""]),
+  );
+  return digest("1", String(generation), ...parts);
+}
+
+type Candidate = Proposal & { readonly verdict: Verdict };
+
+class Composer {
+  readonly #context: PlanContext;
+  readonly #held = new Selection<HeldAction>((batch) => batch.sort(inOrder));
+  readonly #lanes = {
+    ledger: new Selection<Candidate>((batch) => batch.sort(byId)),
+    stale: new Selection<Candidate>((batch) => batch.sort(byId)),
+    create: new Selection<Candidate>((batch) =>
+      batch.sort((a, b) => this.#failures(a) - this.#failures(b) || byId(a, b)),
+    ),
+    terminate: new Selection<Candidate>((batch) => this.#ranked(batch)),
+    voluntary: new Selection<Candidate>((batch) =>
+      batch.sort((a, b) => this.#failures(a) - this.#failures(b) || byId(a, b)),
+    ),
+  };
+  readonly #drift = { missing: 0, surplus: 0, stale: 0, outdated: 0 };
+  #silent = 0;
+  #silentAgain = 0;
+  #disrupted = 0;
+  #nextAt: number | undefined;
+  #isSettled = true;
+
+  constructor(context: PlanContext) {
+    this.#context = context;
+    this.#held.bound = context.maxActions + MOST_LISTED;
+    for (const lane of Object.values(this.#lanes)) lane.bound = context.maxActions + MOST_LISTED;
+  }
+
+  add(verdict: Verdict): void {
+    const { drift, proposals } = verdict;
+    this.#drift.missing += drift.missing;
+    this.#drift.surplus += drift.surplus;
+    this.#drift.stale += drift.stale;
+    this.#drift.outdated += drift.outdated;
+    if (drift.stale > 0) {
+      this.#silent += 1;
+      if (this.#context.justReplaced.has(verdict.slot.id)) this.#silentAgain += 1;
+    }
+    if (verdict.disrupted) this.#disrupted += 1;
+    const isOurs = this.#context.owns(verdict.slot.id);
+    if (isOurs) {
+      if (!verdict.settled) this.#isSettled = false;
+      this.#look(verdict.nextAt);
+    }
+    for (const proposal of proposals) {
+      const heldBy = this.#context.blockedBy ?? (isOurs ? proposal.heldBy : "notOwner");
+      if (heldBy !== undefined && !this.#isLifted(heldBy)) this.#hold(proposal.step, heldBy);
+      else this.#lanes[proposal.kind].add({ ...proposal, verdict });
+    }
+  }
+
+  finish(): Composition {
+    const { maxActions, generation } = this.#context;
+    const mass = this.#judgeMass();
+    const ordered = [
+      ...this.#lanes.ledger.first(),
+      ...this.#replacements(mass),
+      ...this.#creations(),
+      ...this.#lanes.terminate.first(),
+      ...this.#disruptions(),
+    ].map(({ step }) => step);
+    const steps = ordered.slice(0, maxActions);
+    const over = ordered.slice(maxActions);
+    for (const step of over.slice(0, MOST_LISTED)) this.#hold(step, "budget");
+    if (over.length > 0) this.#look(this.#context.nowMs);
+    const held = this.#held.first();
+    const unlisted =
+      Math.max(0, over.length - MOST_LISTED) +
+      [this.#held, ...Object.values(this.#lanes)].reduce((sum, { dropped }) => sum + dropped, 0);
+    return {
+      hash: planHash(generation, steps, held),
+      steps,
+      held,
+      unlisted,
+      mass,
+      ...(this.#nextAt === undefined ? {} : { nextAt: this.#nextAt }),
+      drift: this.#drift,
+      isSettled: this.#isSettled,
+    };
+  }
+
+  /** What silent slots there are, those replaced a moment ago among them: an outage does not come all in one pass. */
+  #judgeMass(): MassGuardJudgement {
+    const { massGuard, live, justReplaced, lastReplacementAt, nowMs, isApproved } = this.#context;
+    if (isApproved) return { mode: "off" };
+    const stale = Math.min(live, this.#silent + justReplaced.size - this.#silentAgain);
+    return judgeMass(
+      { rows: live, stale, nowMs, ...(lastReplacementAt === undefined ? {} : { lastReplacementAt }) },
+      massGuard,
+    );
+  }
+
+  #replacements(mass: MassGuardJudgement): Candidate[] {
+    const stale = this.#lanes.stale.first();
+    if (mass.mode === "off") return stale;
+    const isNext = mass.mode === "slow" && mass.nextReplacementAt <= this.#context.nowMs;
+    // One slot with all that belongs to it.
+    const chosen = isNext ? stale[0]?.step.id : undefined;
+    if (mass.mode === "slow") {
+      const { massGuard, nowMs } = this.#context;
+      const intervalMs = massGuard === false ? 0 : massGuard.replacementIntervalMs;
+      this.#look(isNext ? nowMs + intervalMs : mass.nextReplacementAt);
+    }
+    for (const { step } of stale) if (step.id !== chosen) this.#hold(step, "massGuard");
+    return stale.filter(({ step }) => step.id === chosen);
+  }
+
+  #creations(): Candidate[] {
+    const { creationAt, nowMs } = this.#context;
+    const missing = this.#lanes.create.first();
+    if (creationAt === undefined || creationAt <= nowMs) return missing;
+    if (missing.length > 0) this.#look(creationAt);
+    for (const { step } of missing) this.#hold(step, "backoff");
+    return [];
+  }
+
+  #disruptions(): Candidate[] {
+    const { maxUnavailable, desired } = this.#context;
+    const wanted = this.#lanes.voluntary.first();
+    const budget = disruptionBudget({ maxUnavailable, desired, unavailable: this.#disrupted });
+    for (const { step } of wanted.slice(budget)) this.#hold(step, "budget");
+    return wanted.slice(0, budget);
+  }
+
+  #ranked(batch: Candidate[]): Candidate[] {
+    const byRank = new Map<SurplusCandidate<never>, Candidate>();
+    for (const candidate of batch) {
+      const { drift, slot } = candidate.verdict;
+      const resource = recordOf(candidate.step);
+      byRank.set({ resource, stale: drift.stale > 0, deletionCost: slot.lastCost ?? 0 }, candidate);
+    }
+    return rankSurplus(byRank.keys(), this.#context.surplus).map((ranked) => byRank.get(ranked) as Candidate);
+  }
+
+  #failures({ retryKey }: Candidate): number {
+    return this.#context.failuresOf(retryKey);
+  }
+
+  #isLifted(heldBy: HeldBy): boolean {
+    return this.#context.isApproved && (heldBy === "unconfirmedEmpty" || heldBy === "massGuard");
+  }
+
+  #hold({ type, id, incarnation, reason }: Step, heldBy: HeldBy): void {
+    this.#held.add({ type, id, incarnation, reason, heldBy });
+  }
+
+  #look(at: number | undefined): void {
+    if (at !== undefined) this.#nextAt = Math.min(at, this.#nextAt ?? Number.POSITIVE_INFINITY);
+  }
+}
+
+/** The first of many in an order, of which only so many are ever needed. */
+class Selection<T> {
+  bound = Number.POSITIVE_INFINITY;
+  /** How many fell behind the bound. */
+  dropped = 0;
+  #items: T[] = [];
+  readonly #order: (batch: T[]) => T[];
+
+  constructor(order: (batch: T[]) => T[]) {
+    this.#order = order;
+  }
+
+  add(item: T): void {
+    this.#items.push(item);
+    if (this.#items.length >= this.bound + SLICE) this.#cut();
+  }
+
+  first(): T[] {
+    this.#cut();
+    return this.#items;
+  }
+
+  #cut(): void {
+    const ordered = this.#order(this.#items);
+    this.dropped += Math.max(0, ordered.length - this.bound);
+    this.#items = ordered.slice(0, this.bound);
+  }
+}
+
+function byId(a: Candidate, b: Candidate): number {
+  return (
+    compareNatural(a.step.id, b.step.id) ||
+    // What fails is marked so before its replacement is made.
+    Number(b.step.type === "fail") - Number(a.step.type === "fail") ||
+    a.step.incarnation - b.step.incarnation
+  );
+}
+
+function inOrder(a: HeldAction, b: HeldAction): number {
+  return compareNatural(a.id, b.id) || a.incarnation - b.incarnation || (a.type < b.type ? -1 : 1);
+}
+
+/** The resource that a termination is of; one without a row is younger than all. */
+function recordOf(step: Step): ResourceRecord<never> {
+  if ("row" in step && step.row !== undefined) return resourceOf<never>(step.row);
+  const { id, incarnation } = step;
+  return {
+    group: "",
+    id,
+    incarnation,
+    state: "FAILED",
+    generation: 0,
+    createdAt: Number.MAX_SAFE_INTEGER,
+    fencingToken: 0,
+    version: 0,
+  };
+}

@@ -1,0 +1,167 @@
+import { type Clock, Stopwatch, type Timer } from "../clock.ts";
+import type { BareEvent, Interruption, PassResult, PassTerms } from "./pass-runner.ts";
+import type { ReconcilerSettings } from "./settings.ts";
+import { WorkQueue } from "./work-queue.ts";
+
+/** How often a reconciler that does not lead looks whether it does now. */
+const LEADERSHIP_POLL_MS = 1_000;
+/** How long callbacks that were told to stop may take to notice. */
+const ABORTED_MS = 1_000;
+
+/** What the loop runs. */
+export interface LoopWork {
+  pass(terms: PassTerms): Promise<PassResult>;
+  /** Resolves once nothing is under way. */
+  idle(): Promise<void>;
+  emit(event: BareEvent): void;
+}
+
+/** A time in which nobody is declared dead, because we may have been deaf. */
+export class GracePeriod {
+  readonly #clock: Clock;
+  readonly #ms: number;
+  #since: Stopwatch | undefined;
+
+  constructor(clock: Clock, ms: number) {
+    this.#clock = clock;
+    this.#ms = ms;
+  }
+
+  begin(): void {
+    this.#since = new Stopwatch(this.#clock);
+  }
+
+  /** Milliseconds; 0 when it is over. */
+  leftMs(): number {
+    return this.#since === undefined ? 0 : Math.max(0, this.#ms - this.#since.elapsedMs());
+  }
+}
+
+/**
+ * Runs passes from a start to a stop: one at a time, at wakes, when something is due, and at every resync. There is one key, because a
+ * pass looks at the whole group, at the cost of what changed.
+ */
+export class ReconcilerLoop {
+  readonly queue: WorkQueue<string>;
+  readonly #settings: ReconcilerSettings<never>;
+  readonly #work: LoopWork;
+  readonly #grace: GracePeriod;
+  readonly #controller = new AbortController();
+  readonly #tickMs: number;
+  #lastTick: Stopwatch;
+  #ticker: Timer | undefined;
+  #isEnding = false;
+  #endPass: (() => void) | undefined;
+  #lastEpoch: number | undefined;
+  readonly #ended: Promise<void>;
+
+  /** @param after - what has to be over before the first pass. */
+  constructor(settings: ReconcilerSettings<never>, work: LoopWork, grace: GracePeriod, after: Promise<unknown>) {
+    const { name, clock, random, staleAfterMs } = settings;
+    this.#settings = settings;
+    this.#work = work;
+    this.#grace = grace;
+    this.queue = new WorkQueue({ name, clock, random });
+    this.#tickMs = Math.min(5_000, Math.max(1, Math.floor(staleAfterMs / 10)));
+    this.#lastTick = new Stopwatch(clock);
+    this.#tick();
+    grace.begin();
+    this.queue.add(name);
+    this.#ended = after.then(() => this.#run());
+  }
+
+  wake(): void {
+    this.queue.add(this.#settings.name);
+  }
+
+  /** Does not wait for what the present pass has begun. */
+  interrupt(): void {
+    this.#endPass?.();
+  }
+
+  /** See `Reconciler.stop`. */
+  async stop(graceMs: number): Promise<void> {
+    const { clock } = this.#settings;
+    this.#isEnding = true;
+    this.#ticker?.clear();
+    this.queue.shutdown();
+    const over = Promise.all([this.#ended, this.#work.idle()]).then(() => {});
+    await firstOf(clock, graceMs, over);
+    this.#controller.abort(new Error("The reconciler was stopped."));
+    // Who does not listen to the signal is not waited for any longer.
+    await firstOf(clock, ABORTED_MS, over);
+  }
+
+  async #run(): Promise<void> {
+    const { name, resyncIntervalMs } = this.#settings;
+    for (;;) {
+      const key = await this.queue.get();
+      if (key === undefined) return;
+      let nextMs = resyncIntervalMs;
+      try {
+        nextMs = await this.#pass();
+      } catch (error) {
+        this.#work.emit({ type: "pass_failed", error });
+        this.queue.addRateLimited(name);
+      }
+      this.queue.done(name);
+      this.queue.addAfter(name, Math.min(nextMs, resyncIntervalMs));
+    }
+  }
+
+  /** @returns milliseconds until the next pass. */
+  async #pass(): Promise<number> {
+    const { leader, name, clock } = this.#settings;
+    this.#noteStall();
+    if (leader !== undefined && !leader.isLeader()) {
+      this.#lastEpoch = undefined;
+      return LEADERSHIP_POLL_MS;
+    }
+    if (leader !== undefined && leader.epoch !== this.#lastEpoch) {
+      this.#lastEpoch = leader.epoch;
+      this.#grace.begin();
+    }
+    const { report, progress, isBlind } = await this.#work.pass({
+      signal: this.#controller.signal,
+      graceMs: this.#grace.leftMs(),
+      mayBegin: () => !this.#isEnding,
+      interruption: this.#interruption(),
+    });
+    const nextMs = report.nextWakeAt === undefined ? Number.POSITIVE_INFINITY : report.nextWakeAt - clock.now();
+    if (isBlind || progress === "stuck") {
+      // Ever more rarely; and nothing that comes due in between would get on either.
+      this.queue.addRateLimited(name);
+      return Number.POSITIVE_INFINITY;
+    }
+    this.queue.forget(name);
+    return Math.max(0, nextMs);
+  }
+
+  #interruption(): Interruption {
+    return {
+      onRequest: (end) => {
+        this.#endPass = end;
+      },
+    };
+  }
+
+  #tick(): void {
+    this.#noteStall();
+    this.#ticker = this.#settings.clock.setTimer(this.#tickMs, () => this.#tick(), { ref: false });
+  }
+
+  /** If we were held up, so may the heartbeats have been that come through this process. */
+  #noteStall(): void {
+    if (this.#lastTick.elapsedMs() > 2 * this.#tickMs) this.#grace.begin();
+    this.#lastTick = new Stopwatch(this.#settings.clock);
+  }
+}
+
+/** Waits for one thing, but not for longer. */
+async function firstOf(clock: Clock, ms: number, one: Promise<void>): Promise<void> {
+  let timer: Timer | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = clock.setTimer(ms, resolve);
+  });
+  await Promise.race([one, late]).finally(() => timer?.clear());
+}

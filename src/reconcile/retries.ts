@@ -1,0 +1,125 @@
+import type { Random } from "../random.ts";
+import { isRetryAfter, isTerminalError } from "../resources/action-errors.ts";
+import { Backoff } from "./backoff.ts";
+import { retryKeyOf } from "./judge.ts";
+import type { StepOutcome } from "./step.ts";
+
+/** All creations of the group together: after a failed batch, others wait too. */
+const CREATION = "";
+const LONGEST_CREATION_DELAY_MS = 30_000;
+
+interface Retry {
+  readonly id: string;
+  /** Blocked: until the generation is another one, or somebody wakes it. */
+  readonly until: number | { readonly generation: number };
+  /** The callback asked for this itself: nobody shortens it. */
+  readonly isAsked: boolean;
+}
+
+/**
+ * What failed, and when it may be tried again. In memory: after a restart everything may be tried at once, under the keys that it had.
+ * All moments are of the store's clock.
+ */
+export class Retries {
+  readonly #backoff: Backoff<string>;
+  readonly #creations: Backoff<string>;
+  readonly #retries = new Map<string, Retry>();
+  readonly #accepted = new Map<string, number>();
+  #creationAt: number | undefined;
+
+  constructor(random: Random) {
+    this.#backoff = new Backoff({ random });
+    this.#creations = new Backoff({ random, maxDelayMs: LONGEST_CREATION_DELAY_MS });
+  }
+
+  /** See `JudgeContext`. */
+  retryOf(key: string, generation: number): number | "blocked" | undefined {
+    const retry = this.#retries.get(key);
+    if (retry === undefined) return undefined;
+    if (typeof retry.until === "number") return retry.until;
+    return retry.until.generation === generation ? "blocked" : undefined;
+  }
+
+  /** How often the action has failed in a row. */
+  failuresOf(key: string): number {
+    return this.#backoff.retries(key);
+  }
+
+  /** When a termination was accepted that has not been seen to be carried out. */
+  acceptedAt(key: string): number | undefined {
+    return this.#accepted.get(key);
+  }
+
+  /** When creations go on after a batch that failed. */
+  get creationAt(): number | undefined {
+    return this.#creationAt;
+  }
+
+  failed(key: string, id: string, error: unknown, nowMs: number, generation: number): void {
+    const backoffMs = this.#backoff.next(key);
+    const isAsked = isRetryAfter(error);
+    const delayMs = isAsked ? error.afterMs : backoffMs;
+    const until = isTerminalError(error) ? { generation } : nowMs + delayMs;
+    this.#retries.set(key, { id, until, isAsked });
+  }
+
+  /** Accepted, and not seen to be carried out: if it still isn't after its grace period, it is asked for again, ever more rarely. */
+  accepted(key: string, id: string, nowMs: number): void {
+    if (!this.#accepted.has(key)) this.#accepted.set(key, nowMs);
+    this.#retries.set(key, { id, until: nowMs + this.#backoff.next(key), isAsked: false });
+  }
+
+  succeeded(key: string): void {
+    this.#backoff.forget(key);
+    this.#retries.delete(key);
+    this.#accepted.delete(key);
+  }
+
+  creationsFailed(nowMs: number): void {
+    this.#creationAt = nowMs + this.#creations.next(CREATION);
+  }
+
+  /** One succeeded, or what is wanted is something else now: it may go better. */
+  creationsAnew(): void {
+    this.#creations.forget(CREATION);
+    this.#creationAt = undefined;
+  }
+
+  /** Somebody says that something has changed: what was given up is tried again; of one id also what only waits. */
+  wake(id?: string): void {
+    for (const [key, retry] of this.#retries) {
+      if (id !== undefined && retry.id !== id) continue;
+      if (typeof retry.until !== "number" || (id !== undefined && !retry.isAsked)) this.#retries.delete(key);
+    }
+  }
+
+  /** Forgets slots that are gone. */
+  forgetExcept(isThere: (id: string) => boolean): void {
+    for (const [key, { id }] of this.#retries) if (!isThere(id)) this.succeeded(key);
+  }
+}
+
+/** Takes what became of a step into account. */
+export function recordRetry(
+  retries: Retries,
+  { step, result, error, row }: StepOutcome,
+  { nowMs, generation }: { readonly nowMs: number; readonly generation: number },
+): void {
+  const { id, incarnation, type } = step;
+  const externalId = "externalId" in step ? step.externalId : undefined;
+  const key = retryKeyOf(type, id, incarnation, externalId);
+  if (result === "failed" && type !== "fail" && type !== "drop" && type !== "adopt") {
+    retries.failed(key, id, error, nowMs, generation);
+  }
+  if (result !== "done") return;
+  const isEnding = type === "terminate" || type === "forceTerminate";
+  // The outside world has said yes; whether it did so is seen later.
+  if (isEnding && (step.row === undefined || step.again || row?.state === "TERMINATING")) {
+    retries.accepted(key, id, nowMs);
+    return;
+  }
+  retries.succeeded(key);
+  if (!isEnding && type !== "drop") return;
+  for (const other of ["terminate", "forceTerminate"] as const)
+    retries.succeeded(retryKeyOf(other, id, incarnation, externalId));
+}
