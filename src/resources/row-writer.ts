@@ -14,6 +14,8 @@ import { storeOperation } from "../store-operation.ts";
 
 /** More than this in one step would hold other writers of the group up. */
 const MOST_WRITES_A_BATCH = 500;
+/** Nor may one step be of any size: a spec may have a mebibyte. In UTF-16 units, which are near enough. */
+const LONGEST_BATCH = 4 * 1_048_576;
 
 /** A compare-and-swap; the writer names it itself. */
 export type RowWrite = Omit<CreateResource, "nonce"> | Omit<UpdateResource, "nonce">;
@@ -176,7 +178,12 @@ function updateOf(row: ResourceRow, change: RowChange): RowWrite {
 /** Where the writes of one epoch end, or are enough. */
 function endOfBatch(pending: readonly PendingWrite[], start: number): number {
   const epoch = pending[start]?.epoch;
-  let end = start + 1;
-  while (end < pending.length && end - start < MOST_WRITES_A_BATCH && pending[end]?.epoch === epoch) end += 1;
+  let length = 0;
+  let end = start;
+  for (const { epoch: own, write } of pending.slice(start, start + MOST_WRITES_A_BATCH)) {
+    length += write.spec?.length ?? 0;
+    if (own !== epoch || (length > LONGEST_BATCH && end > start)) break;
+    end += 1;
+  }
   return end;
 }

@@ -50,6 +50,15 @@ describe("writing rows", () => {
     expect(batches().map(({ length }) => length)).toEqual([500, 500, 201]);
   });
 
+  it("sends fewer where their specs are large", async () => {
+    const { writer, batches } = setUp();
+    const spec = "x".repeat(1_048_576);
+    const ids = Array.from({ length: 10 }, (_, at) => `id-${at}`);
+    const answers = await Promise.all(ids.map((id) => writer.write({ ...made(id), spec })));
+    expect(answers.every(({ status }) => status === "applied")).toBe(true);
+    expect(batches().map(({ length }) => length)).toEqual([4, 4, 2]);
+  });
+
   it("sends nothing before it is asked to", async () => {
     const { clock, log } = setUp();
     await clock.advance(10_000);
