@@ -59,8 +59,11 @@ async function chaos(seed: number) {
     return value;
   }
   const answers = {
-    create: (resource: ResourceRecord, { idempotencyKey }: ActionContext) => {
+    create: async (resource: ResourceRecord, { idempotencyKey, signal }: ActionContext) => {
       if (isBy(0.1)) throw new Error("refused");
+      // A good citizen: once the row may be another's, it makes nothing any more.
+      if (isBy(0.5)) await clock.sleep(random.float() * 25_000);
+      signal.throwIfAborted();
       made.set(thingOf(resource), resource);
       return answer({ externalId: idempotencyKey.slice(0, 8) });
     },
