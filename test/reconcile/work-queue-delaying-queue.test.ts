@@ -1,5 +1,6 @@
 import { ManualClock } from "evenkeel/testing";
 import { describe, expect, it } from "vitest";
+import type { Clock } from "../../src/clock.ts";
 import { DelayingQueue } from "../../src/reconcile/delaying-queue.ts";
 
 function setUp() {
@@ -65,6 +66,33 @@ describe("DelayingQueue", () => {
     await clock.advance(15);
     expect(due).toEqual([]);
     queue.cancel("b");
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it("hands on so many keys at a time that no turn of the event loop is long", async () => {
+    const clock = new ManualClock();
+    const turns: number[] = [];
+    let due = 0;
+    const counted: Clock = {
+      now: () => clock.now(),
+      monotonic: () => clock.monotonic(),
+      sleep: (ms, signal) => clock.sleep(ms, signal),
+      setTimer: (ms, fire) =>
+        clock.setTimer(ms, () => {
+          const before = due;
+          fire();
+          turns.push(due - before);
+        }),
+    };
+    const queue = new DelayingQueue<number>({
+      clock: counted,
+      onDue: () => {
+        due += 1;
+      },
+    });
+    for (let key = 0; key < 25_000; key += 1) queue.addAfter(key, 10);
+    await clock.advance(10);
+    expect(turns).toEqual([10_000, 10_000, 5_000]);
     expect(clock.pendingTimers).toBe(0);
   });
 

@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { describe, expect, it } from "vitest";
 import { WorkQueue } from "../../src/reconcile/work-queue.ts";
 import { refusal, setUp, takeAll, watch } from "./work-queue-set-up.ts";
@@ -113,6 +114,18 @@ describe("get", () => {
     await clock.advance(0);
     expect(second.settled).toBe(false);
     queue.shutdown();
+  });
+
+  it("listens to the signal only while it waits", async () => {
+    const { queue } = setUp();
+    const { signal } = new AbortController();
+    const waiting = [queue.get(signal), queue.get(signal)];
+    queue.add("a");
+    await waiting[0];
+    expect(getEventListeners(signal, "abort")).toHaveLength(1);
+    queue.shutdown();
+    await waiting[1];
+    expect(getEventListeners(signal, "abort")).toHaveLength(0);
   });
 
   it("refuses a signal that isn't one", async () => {
