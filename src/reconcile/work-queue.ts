@@ -109,7 +109,7 @@ export class WorkQueue<Key> {
 
   /**
    * {@link addAfter} for a key that failed: under 100 ms after the first time, by default, under 200 ms after the second, up
-   * to 5 minutes (see {@link Backoff}). Ignored, and not counted, after {@link shutdown} and {@link drain}.
+   * to 5 minutes (full jitter, by Brooker). Ignored, and not counted, after {@link shutdown} and {@link drain}.
    * @throws EvenkeelError `INVALID_OPTIONS` for `undefined` as a key.
    */
   addRateLimited(key: Key): void {
