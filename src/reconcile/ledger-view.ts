@@ -1,19 +1,26 @@
+import { turnOfEventLoop } from "../clock.ts";
 import type { DesiredSet } from "../resources/desired-text.ts";
 import { entriesOf } from "../resources/desired-text.ts";
 import { turnTaker } from "../resources/in-turns.ts";
+import { ShardedMap } from "../sharded-map.ts";
 import type { ChangedResources, ResourceRow, ResourceState } from "../store.ts";
 import type { ObservedResource } from "./observation.ts";
 import { isLive, type ObservedItem, type Slot, type WantedSpec } from "./slot.ts";
 
 const NO_ITEMS: readonly ObservedItem[] = Object.freeze([]);
+/** Never pushed to. */
+const NOTHING_SEEN: ObservedResource[] = [];
+const NO_ROWS: readonly ResourceRow[] = Object.freeze([]);
 const NO_SPEC: WantedSpec = Object.freeze({});
 
+/** There may be a million: every field is there from the beginning, and lists are never longer than what they hold. */
 interface MutableSlot extends Slot {
-  readonly id: string;
-  rows: ResourceRow[];
-  wanted?: WantedSpec;
-  lastCost?: number;
+  rows: readonly ResourceRow[];
+  wanted: WantedSpec | undefined;
+  lastCost: number | undefined;
   items: readonly ObservedItem[];
+  /** Of the answer that is being taken in, until all of it is here. */
+  seen: ObservedResource[];
   /** The rounds in which it was last wanted and last observed. */
   wantedIn: number;
   seenIn: number;
@@ -39,8 +46,8 @@ interface Tombstone {
  */
 export class LedgerView {
   readonly #group: string;
-  readonly #slots = new Map<string, MutableSlot>();
-  readonly #dirty = new Set<string>();
+  readonly #slots = new ShardedMap<MutableSlot>();
+  readonly #dirty = new ShardedMap<MutableSlot>();
   readonly #states: Record<ResourceState, number> = {
     PENDING: 0,
     PROVISIONED: 0,
@@ -90,11 +97,8 @@ export class LedgerView {
   }
 
   /** The slots that have to be judged. */
-  *dirty(): Generator<Slot> {
-    for (const id of this.#dirty) {
-      const slot = this.#slots.get(id);
-      if (slot !== undefined) yield slot;
-    }
+  dirty(): Iterable<Slot> {
+    return this.#dirty.values();
   }
 
   get dirtyCount(): number {
@@ -102,13 +106,14 @@ export class LedgerView {
   }
 
   touch(id: string): void {
-    if (this.#slots.has(id)) this.#dirty.add(id);
+    const slot = this.#slots.get(id);
+    if (slot !== undefined) this.#soil(slot);
   }
 
   async touchAll(): Promise<void> {
     const turns = turnTaker();
-    for (const id of this.#slots.keys()) {
-      this.#dirty.add(id);
+    for (const slot of this.#slots.values()) {
+      this.#soil(slot);
       if (turns.isDue()) await turns.turn();
     }
   }
@@ -126,10 +131,12 @@ export class LedgerView {
   async refresh(read: (cursor: string | undefined) => Promise<ChangedResources>, pageSize: number): Promise<void> {
     for (;;) {
       const { rows, cursor, reset } = await read(this.#cursor);
-      if (reset) this.#clearRows();
+      if (reset) await this.#clearRows();
       for (const row of rows) this.applyRow(row);
       this.#cursor = cursor;
       if (rows.length < pageSize) return;
+      // A store in this process answers without a turn.
+      await turnOfEventLoop();
     }
   }
 
@@ -143,29 +150,30 @@ export class LedgerView {
     if (known === undefined) {
       if (row.incarnation > 1 && SILENCE.has(row.reason) && isLive(row))
         this.#replacements.push({ id: row.id, at: row.createdAt });
-      slot.rows.push(row);
-      slot.rows.sort((a, b) => a.incarnation - b.incarnation);
+      slot.rows = [...slot.rows, row].sort((a, b) => a.incarnation - b.incarnation);
     } else {
       this.#states[known.state] -= 1;
-      slot.rows[at] = row;
+      slot.rows = slot.rows.with(at, row);
     }
     this.#states[row.state] += 1;
     this.#live += Number(slot.rows.some(isLive)) - Number(wasLive);
     if (row.state === "TERMINATED" && known?.state !== "TERMINATED") {
       this.#tombstones.push({ id: row.id, incarnation: row.incarnation, terminatedAt: row.stateChangedAt });
     }
-    this.#dirty.add(row.id);
+    this.#soil(slot);
   }
 
-  #clearRows(): void {
-    for (const slot of this.#slots.values()) {
-      slot.rows = [];
-      this.#dirty.add(slot.id);
-    }
-    for (const state of Object.keys(this.#states) as ResourceState[]) this.#states[state] = 0;
+  async #clearRows(): Promise<void> {
+    const turns = turnTaker();
     this.#tombstones = [];
     this.#replacements = [];
-    this.#live = 0;
+    for (const slot of this.#slots.values()) {
+      for (const { state } of slot.rows) this.#states[state] -= 1;
+      if (slot.rows.some(isLive)) this.#live -= 1;
+      slot.rows = NO_ROWS;
+      this.#soil(slot);
+      if (turns.isDue()) await turns.turn();
+    }
   }
 
   /** The slots whose silent row was replaced after this moment, and when that last happened. */
@@ -238,19 +246,18 @@ export class LedgerView {
   }
 
   #want(slot: MutableSlot, wanted: WantedSpec, deletionCost: number | undefined): void {
-    if (deletionCost === undefined) delete slot.lastCost;
-    else slot.lastCost = deletionCost;
+    slot.lastCost = deletionCost;
     if (slot.wanted !== undefined && slot.wanted.spec === wanted.spec) return;
     if (slot.wanted === undefined) this.#wanted += 1;
     slot.wanted = wanted;
-    this.#dirty.add(slot.id);
+    this.#soil(slot);
   }
 
   #unwant(slot: MutableSlot | undefined): void {
     if (slot?.wanted === undefined) return;
     this.#wanted -= 1;
-    delete slot.wanted;
-    this.#dirty.add(slot.id);
+    slot.wanted = undefined;
+    this.#soil(slot);
   }
 
   // ----------------------------------------------------------------------------------------------- observed
@@ -262,33 +269,28 @@ export class LedgerView {
   async see(observed: readonly ObservedResource[], nowMs: number): Promise<boolean> {
     const turns = turnTaker();
     this.#round += 1;
-    const byId = new Map<string, ObservedResource[]>();
     for (const item of observed) {
-      const items = byId.get(item.id);
-      if (items === undefined) byId.set(item.id, [item]);
-      else items.push(item);
+      const slot = this.#slotOf(item.id);
+      if (slot.seenIn === this.#round) slot.seen.push(item);
+      else slot.seen = [item];
+      slot.seenIn = this.#round;
       if (turns.isDue()) await turns.turn();
     }
     let anyBeats = false;
-    for (const [id, items] of byId) {
-      const slot = this.#slotOf(id);
-      slot.seenIn = this.#round;
-      const now = items
-        .sort((a, b) => (identityOf(a) < identityOf(b) ? -1 : 1))
-        .map((item) => observedItem(item, slot.items, nowMs));
-      anyBeats ||= now.some(({ beatAt }) => beatAt !== undefined);
-      if (!isSameSight(slot.items, now)) this.#dirty.add(id);
-      slot.items = now;
-      if (turns.isDue()) await turns.turn();
-    }
     for (const slot of this.#slots.values()) {
-      if (slot.items.length > 0 && slot.seenIn !== this.#round) {
-        slot.items = NO_ITEMS;
-        this.#dirty.add(slot.id);
-      }
+      const items = slot.seenIn === this.#round ? this.#itemsOf(slot, nowMs) : NO_ITEMS;
+      anyBeats ||= items.some(({ beatAt }) => beatAt !== undefined);
+      if (!isSameSight(slot.items, items)) this.#soil(slot);
+      slot.items = items;
+      slot.seen = NOTHING_SEEN;
       if (turns.isDue()) await turns.turn();
     }
     return anyBeats;
+  }
+
+  #itemsOf({ seen, items }: MutableSlot, nowMs: number): readonly ObservedItem[] {
+    if (seen.length > 1) seen.sort((a, b) => (identityOf(a) < identityOf(b) ? -1 : 1));
+    return seen.map((item) => observedItem(item, items, nowMs));
   }
 
   // -------------------------------------------------------------------------------------------------- slots
@@ -296,9 +298,22 @@ export class LedgerView {
   #slotOf(id: string): MutableSlot {
     const known = this.#slots.get(id);
     if (known !== undefined) return known;
-    const slot: MutableSlot = { id, rows: [], items: NO_ITEMS, wantedIn: 0, seenIn: 0 };
+    const slot: MutableSlot = {
+      id,
+      rows: NO_ROWS,
+      wanted: undefined,
+      lastCost: undefined,
+      items: NO_ITEMS,
+      seen: NOTHING_SEEN,
+      wantedIn: 0,
+      seenIn: 0,
+    };
     this.#slots.set(id, slot);
     return slot;
+  }
+
+  #soil(slot: MutableSlot): void {
+    this.#dirty.set(slot.id, slot);
   }
 
   #forgetEmpty(slot: MutableSlot): void {
@@ -316,8 +331,8 @@ export function identityOf({ incarnation, externalId }: ObservedResource): strin
 /** A beat from the future is one of the moment when it was first told; one that is older than the last tells nothing. */
 function observedItem(item: ObservedResource, before: readonly ObservedItem[], nowMs: number): ObservedItem {
   const { lastHeartbeatAt } = item;
-  const last = before.find((other) => identityOf(other) === identityOf(item));
   if (lastHeartbeatAt === undefined) return item;
+  const last = before.find((other) => identityOf(other) === identityOf(item));
   const isNews =
     last?.beatAt === undefined || (lastHeartbeatAt !== last.lastHeartbeatAt && lastHeartbeatAt > last.beatAt);
   return { ...item, beatAt: isNews ? Math.min(lastHeartbeatAt, nowMs) : (last?.beatAt as number) };

@@ -3,11 +3,12 @@ import { digest } from "../digest.ts";
 import type { ResourceRecord } from "../resources/resource.ts";
 import { resourceOf } from "../resources/resource-of.ts";
 import { disruptionBudget, type MaxUnavailable } from "./disruption-budget.ts";
-import type { Proposal, Verdict } from "./judge.ts";
 import { judgeMass, type MassGuardJudgement, type MassGuardSettings } from "./mass-guard.ts";
 import type { HeldAction, HeldBy, PlannedAction } from "./planned.ts";
+import { isLive } from "./slot.ts";
 import type { Step } from "./step.ts";
 import { compareNatural, rankSurplus, type SurplusCandidate, type SurplusOrder } from "./surplus.ts";
+import type { Proposal, Verdict } from "./verdict.ts";
 
 /** Held actions beyond what a pass may do are listed up to this many: of a million missing ones nobody reads a list. */
 const MOST_LISTED = 500;
@@ -61,7 +62,7 @@ export async function compose(verdicts: Iterable<Verdict>, context: PlanContext)
   const composer = new Composer(context);
   let count = 0;
   for (const verdict of verdicts) {
-    composer.add(verdict);
+    if (!verdict.settled) composer.add(verdict);
     count += 1;
     if (count % SLICE === 0) await turnOfEventLoop();
   }
@@ -95,6 +96,9 @@ class Composer {
   readonly #drift = { missing: 0, surplus: 0, stale: 0, outdated: 0 };
   #silent = 0;
   #silentAgain = 0;
+  /** Silent ones that are gone, and are not made anew yet. */
+  #silentGone = 0;
+  #lastSilencedAt: number | undefined;
   #disrupted = 0;
   #nextAt: number | undefined;
   #isSettled = true;
@@ -105,20 +109,23 @@ class Composer {
     for (const lane of Object.values(this.#lanes)) lane.bound = context.maxActions + MOST_LISTED;
   }
 
+  /** @param verdict - one that is not settled. */
   add(verdict: Verdict): void {
-    const { drift, proposals } = verdict;
+    const { drift, proposals, silencedAt, slot } = verdict;
     this.#drift.missing += drift.missing;
     this.#drift.surplus += drift.surplus;
     this.#drift.stale += drift.stale;
     this.#drift.outdated += drift.outdated;
-    if (drift.stale > 0) {
+    if (drift.stale > 0 || silencedAt !== undefined) {
       this.#silent += 1;
-      if (this.#context.justReplaced.has(verdict.slot.id)) this.#silentAgain += 1;
+      if (this.#context.justReplaced.has(slot.id)) this.#silentAgain += 1;
+      if (!slot.rows.some(isLive)) this.#silentGone += 1;
+      if (silencedAt !== undefined) this.#lastSilencedAt = Math.max(silencedAt, this.#lastSilencedAt ?? silencedAt);
     }
     if (verdict.disrupted) this.#disrupted += 1;
-    const isOurs = this.#context.owns(verdict.slot.id);
+    const isOurs = this.#context.owns(slot.id);
     if (isOurs) {
-      if (!verdict.settled) this.#isSettled = false;
+      this.#isSettled = false;
       this.#look(verdict.nextAt);
     }
     for (const proposal of proposals) {
@@ -133,8 +140,8 @@ class Composer {
     const mass = this.#judgeMass();
     const ordered = [
       ...this.#lanes.ledger.first(),
-      ...this.#replacements(mass),
-      ...this.#creations(),
+      ...this.#creatable(this.#replacements(mass)),
+      ...this.#creatable(this.#lanes.create.first()),
       ...this.#lanes.terminate.first(),
       ...this.#disruptions(),
     ].map(({ step }) => step);
@@ -160,13 +167,13 @@ class Composer {
 
   /** What silent slots there are, those replaced a moment ago among them: an outage does not come all in one pass. */
   #judgeMass(): MassGuardJudgement {
-    const { massGuard, live, justReplaced, lastReplacementAt, nowMs, isApproved } = this.#context;
+    const { massGuard, live, justReplaced, nowMs, isApproved } = this.#context;
     if (isApproved) return { mode: "off" };
-    const stale = Math.min(live, this.#silent + justReplaced.size - this.#silentAgain);
-    return judgeMass(
-      { rows: live, stale, nowMs, ...(lastReplacementAt === undefined ? {} : { lastReplacementAt }) },
-      massGuard,
-    );
+    const rows = live + this.#silentGone;
+    const stale = Math.min(rows, this.#silent + justReplaced.size - this.#silentAgain);
+    const moments = [this.#context.lastReplacementAt, this.#lastSilencedAt].filter((at) => at !== undefined);
+    const last = moments.length === 0 ? {} : { lastReplacementAt: Math.max(...moments) };
+    return judgeMass({ rows, stale, nowMs, ...last }, massGuard);
   }
 
   #replacements(mass: MassGuardJudgement): Candidate[] {
@@ -184,18 +191,19 @@ class Composer {
     return stale.filter(({ step }) => step.id === chosen);
   }
 
-  #creations(): Candidate[] {
+  /** After a failed batch no other creation is begun for a while, of whatever kind. */
+  #creatable(candidates: Candidate[]): Candidate[] {
     const { creationAt, nowMs } = this.#context;
-    const missing = this.#lanes.create.first();
-    if (creationAt === undefined || creationAt <= nowMs) return missing;
-    if (missing.length > 0) this.#look(creationAt);
-    for (const { step } of missing) this.#hold(step, "backoff");
-    return [];
+    if (creationAt === undefined || creationAt <= nowMs) return candidates;
+    const waiting = candidates.filter(isCreation);
+    if (waiting.length > 0) this.#look(creationAt);
+    for (const { step } of waiting) this.#hold(step, "backoff");
+    return candidates.filter((candidate) => !isCreation(candidate));
   }
 
   #disruptions(): Candidate[] {
     const { maxUnavailable, desired } = this.#context;
-    const wanted = this.#lanes.voluntary.first();
+    const wanted = this.#creatable(this.#lanes.voluntary.first());
     const budget = disruptionBudget({ maxUnavailable, desired, unavailable: this.#disrupted });
     for (const { step } of wanted.slice(budget)) this.#hold(step, "budget");
     return wanted.slice(0, budget);
@@ -255,6 +263,10 @@ class Selection<T> {
     this.dropped += Math.max(0, ordered.length - this.bound);
     this.#items = ordered.slice(0, this.bound);
   }
+}
+
+function isCreation({ step }: Candidate): boolean {
+  return step.type === "create" || step.type === "replace";
 }
 
 function byId(a: Candidate, b: Candidate): number {

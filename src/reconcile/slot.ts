@@ -20,9 +20,9 @@ export interface Slot {
   /** The incarnations that the ledger keeps, oldest first. */
   readonly rows: readonly ResourceRow[];
   /** Absent: it is not in the desired state as far as that is known. */
-  readonly wanted?: WantedSpec;
+  readonly wanted?: WantedSpec | undefined;
   /** What it cost to delete when it was last wanted. */
-  readonly lastCost?: number;
+  readonly lastCost?: number | undefined;
   /** Empty where the ledger's own rows are the observation. */
   readonly items: readonly ObservedItem[];
 }
@@ -47,40 +47,75 @@ export interface Stray {
 export interface Matches {
   /** Items by the incarnation of their row. */
   readonly byIncarnation: ReadonlyMap<number, ObservedItem>;
+  /** By incarnation and external id, whatever order they were observed in. */
   readonly strays: readonly Stray[];
+  /** One of the items says of itself nothing but its id: it may be of another live row than the one that it was given to. */
+  readonly isAmbiguous: boolean;
 }
 
+const NO_MATCHES: Matches = Object.freeze({ byIncarnation: new Map(), strays: [], isAmbiguous: false });
+
 /**
- * Assigns observed items to rows: by incarnation, else by what `create` called them, else to the newest row. One that is called by a
- * name that no row knows counts as the newest all the same, unless another one is that: names that do not fit are more often a
- * mistake than a stranger.
+ * Assigns observed items to rows: by incarnation, else by what `create` called them, else to the newest row that lives. Two kinds of
+ * items count as the newest all the same, unless another one is that: those that are called by a name that no row knows, because
+ * names that do not fit are more often a mistake than a stranger, and those of an incarnation that the ledger has not come to
+ * yet, because they were made from a ledger that was lost.
  */
 export function matchItems({ rows, items }: Pick<Slot, "rows" | "items">): Matches {
+  if (items.length === 0) return NO_MATCHES;
   const byIncarnation = new Map<number, ObservedItem>();
+  const newest = rows.at(-1);
   const unmatched: ObservedItem[] = [];
-  for (const item of items) {
+  for (const item of items.length === 1 ? items : [...items].sort(byIdentity)) {
     const row = rowOf(rows, item);
     if (row === undefined) unmatched.push(item);
-    else byIncarnation.set(row.incarnation, item);
+    else if (!byIncarnation.has(row.incarnation)) byIncarnation.set(row.incarnation, item);
   }
-  const newest = rows.at(-1);
   const strays: Stray[] = [];
+  let isAmbiguous = false;
   for (const item of unmatched) {
-    const { externalId, incarnation } = item;
-    if (incarnation === undefined && newest !== undefined && isLive(newest) && !byIncarnation.has(newest.incarnation)) {
+    if (newest !== undefined && isNameless(item)) {
+      isAmbiguous ||= rows.filter(isLive).length > 1;
+      const row = namelessRow(rows, byIncarnation);
+      if (row !== undefined) byIncarnation.set(row.incarnation, item);
+    } else if (newest !== undefined && isNewestAllTheSame(newest, item) && !byIncarnation.has(newest.incarnation)) {
       byIncarnation.set(newest.incarnation, item);
-      continue;
+    } else {
+      strays.push(strayOf(item, newest));
     }
-    strays.push({
-      incarnation: incarnation ?? newest?.incarnation ?? 0,
-      ...(externalId === undefined ? {} : { externalId }),
-    });
   }
-  return { byIncarnation, strays };
+  return { byIncarnation, strays, isAmbiguous };
 }
 
 function rowOf(rows: readonly ResourceRow[], { incarnation, externalId }: ObservedItem): ResourceRow | undefined {
-  if (incarnation !== undefined) return rows.find((row) => row.incarnation === incarnation);
-  if (externalId === undefined) return rows.at(-1);
-  return rows.findLast((row) => row.externalId === externalId);
+  const row = incarnation === undefined ? undefined : rows.find((one) => one.incarnation === incarnation);
+  if (row !== undefined || externalId === undefined) return row;
+  return rows.findLast((one) => one.externalId === externalId);
+}
+
+/** Whether an observed item says nothing of itself but its id. */
+export function isNameless({ incarnation, externalId }: ObservedResource): boolean {
+  return incarnation === undefined && externalId === undefined;
+}
+
+/** The newest row that lives and was not observed otherwise; where none lives, the last that did. */
+function namelessRow(rows: readonly ResourceRow[], seen: ReadonlyMap<number, unknown>): ResourceRow | undefined {
+  const free = rows.filter(({ incarnation }) => !seen.has(incarnation));
+  return free.findLast(isLive) ?? (rows.some(isLive) ? undefined : free.at(-1));
+}
+
+function isNewestAllTheSame(newest: ResourceRow, { incarnation }: ObservedItem): boolean {
+  return isLive(newest) && (incarnation === undefined || incarnation > newest.incarnation);
+}
+
+function strayOf({ incarnation, externalId }: ObservedItem, newest: ResourceRow | undefined): Stray {
+  return {
+    incarnation: incarnation ?? newest?.incarnation ?? 0,
+    ...(externalId === undefined ? {} : { externalId }),
+  };
+}
+
+function byIdentity(a: ObservedItem, b: ObservedItem): number {
+  const [nameA, nameB] = [a.externalId ?? "", b.externalId ?? ""];
+  return (a.incarnation ?? 0) - (b.incarnation ?? 0) || (nameA === nameB ? 0 : nameA < nameB ? -1 : 1);
 }

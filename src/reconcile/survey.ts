@@ -26,8 +26,8 @@ export interface LookTerms {
   readonly context: PassContext;
   /** What keeps this process from acting at all. */
   readonly blockedBy?: HeldBy;
-  /** Nobody is declared dead before this moment of the store's clock. */
-  readonly graceUntil?: number;
+  /** For how long yet nobody is declared dead, in milliseconds; asked at each judgement. Defaults to 0. */
+  readonly graceLeftMs?: () => number;
   readonly isApproved: boolean;
 }
 
@@ -108,7 +108,8 @@ export class Survey<Spec> {
   /** What follows now from the answers that the last look got. */
   review(terms: LookTerms, { stored, unknowns, isFenced }: Found): Promise<Found> {
     return this.#inTurn(async () => {
-      const blockedBy = terms.blockedBy ?? (unknowns.length > 0 ? "unknown" : undefined);
+      const isUnknown = unknowns.some(({ of }) => of !== "staleness");
+      const blockedBy = terms.blockedBy ?? (isUnknown ? "unknown" : isFenced ? "notLeader" : undefined);
       const composition = await this.#compose({ ...terms, ...(blockedBy === undefined ? {} : { blockedBy }) });
       return this.#found(composition, stored, unknowns, isFenced);
     });
@@ -259,7 +260,7 @@ export class Survey<Spec> {
     const { name: _name, massGuard, maxUnavailable, maxActionsPerPass, surplus, shards, staleAfterMs } = this.#settings;
     const nowMs = this.reader.now();
     const { ids, lastAt } = this.view.replacedSince(nowMs - staleAfterMs);
-    const { creationAt } = this.#retries;
+    const creationAt = this.#retries.creationAt(nowMs);
     return compose(this.#verdicts(this.#judgeContext(terms)), {
       nowMs,
       generation: this.#generation,
@@ -279,19 +280,20 @@ export class Survey<Spec> {
     });
   }
 
-  /** The verdicts that are not settled. */
+  /** The verdicts on all slots that have to be judged. */
   *#verdicts(context: JudgeContext): Generator<Verdict> {
     for (const slot of this.view.dirty()) {
       const verdict = this.#isBusy(slot.id) ? busyVerdict(slot) : judge(slot, context);
       if (verdict.settled) this.view.settle(slot.id);
-      else yield verdict;
+      yield verdict;
     }
   }
 
-  #judgeContext({ graceUntil }: LookTerms): JudgeContext {
+  #judgeContext({ graceLeftMs }: LookTerms): JudgeContext {
     const { replacement, update, forceTerminate, terminateGraceMs, observeGraceMs } = this.#settings;
     const nowMs = this.reader.now();
     const generation = this.#generation;
+    const graceMs = graceLeftMs?.() ?? 0;
     return {
       nowMs,
       generation,
@@ -303,9 +305,9 @@ export class Survey<Spec> {
       terminateGraceMs,
       observeGraceMs,
       healthOf: (row, item) => this.#watch.healthOf(row, item, nowMs),
-      ...(graceUntil === undefined ? {} : { graceUntil }),
-      retryOf: (key) => this.#retries.retryOf(key, generation),
-      acceptedAt: (key) => this.#retries.acceptedAt(key),
+      ...(graceMs === 0 ? {} : { graceUntil: nowMs + graceMs }),
+      retryOf: (key) => this.#retries.retryOf(key, { generation, nowMs }),
+      acceptedAt: (key) => this.#retries.acceptedAt(key, nowMs),
     };
   }
 
