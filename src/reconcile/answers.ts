@@ -28,7 +28,7 @@ export function askObserved<Spec>(
   return answered(clock, actionTimeoutMs, context, async (ctx) => {
     const answer: unknown = await observe?.(ctx);
     const { complete, items } = envelope("observe", "items", answer);
-    return { complete, value: await acceptItems(items) };
+    return { complete, value: await acceptItems(items, ctx.signal) };
   });
 }
 
@@ -62,7 +62,8 @@ function isIterable(value: unknown): value is Iterable<unknown> {
   return typeof value === "object" && value !== null && Symbol.iterator in value;
 }
 
-async function acceptItems(given: Iterable<unknown>): Promise<readonly ObservedResource[]> {
+/** @param signal - ends it, because an iterable may never end itself. */
+async function acceptItems(given: Iterable<unknown>, signal: AbortSignal): Promise<readonly ObservedResource[]> {
   const turns = turnTaker();
   const items: ObservedResource[] = [];
   const seen = new Set<string>();
@@ -72,7 +73,9 @@ async function acceptItems(given: Iterable<unknown>): Promise<readonly ObservedR
     if (seen.has(identity)) throw invalidOptions("observe", `the resource "${accepted.id}" comes twice`);
     seen.add(identity);
     items.push(accepted);
-    if (turns.isDue()) await turns.turn();
+    if (!turns.isDue()) continue;
+    await turns.turn();
+    signal.throwIfAborted();
   }
   return items;
 }

@@ -1,5 +1,6 @@
 import { type Clock, Stopwatch, type Timer } from "../clock.ts";
-import type { BareEvent, Interruption, PassResult, PassTerms } from "./pass-runner.ts";
+import type { Interruption } from "./pass-execution.ts";
+import type { BareEvent, PassResult, PassTerms } from "./pass-runner.ts";
 import type { ReconcilerSettings } from "./settings.ts";
 import { WorkQueue } from "./work-queue.ts";
 
@@ -121,26 +122,36 @@ export class ReconcilerLoop {
       this.#lastEpoch = leader.epoch;
       this.#grace.begin();
     }
-    const { report, progress, isBlind } = await this.#work.pass({
+    const { report, progress, isBlind, dueAt } = await this.#work.pass({
       signal: this.#controller.signal,
-      graceMs: this.#grace.leftMs(),
+      graceLeftMs: () => {
+        // Also a stall in the middle of the pass may have kept beats from being seen.
+        this.#noteStall();
+        return this.#grace.leftMs();
+      },
       mayBegin: () => !this.#isEnding,
       interruption: this.#interruption(),
     });
-    const nextMs = report.nextWakeAt === undefined ? Number.POSITIVE_INFINITY : report.nextWakeAt - clock.now();
-    if (isBlind || progress === "stuck") {
-      // Ever more rarely; and nothing that comes due in between would get on either.
+    const leftMs = (at: number | undefined) => (at === undefined ? Number.POSITIVE_INFINITY : at - clock.now());
+    const nextMs = leftMs(report.nextWakeAt);
+    if (isBlind || progress === "stuck" || (progress === "none" && nextMs <= 0)) {
+      // What could be done at once and doesn't get on is tried ever more rarely.
       this.queue.addRateLimited(name);
-      return Number.POSITIVE_INFINITY;
+      return isBlind || leftMs(dueAt) <= 0 ? Number.POSITIVE_INFINITY : leftMs(dueAt);
     }
     this.queue.forget(name);
     return Math.max(0, nextMs);
   }
 
   #interruption(): Interruption {
+    let isRequested = false;
+    this.#endPass = () => {
+      isRequested = true;
+    };
     return {
       onRequest: (end) => {
         this.#endPass = end;
+        if (isRequested) end();
       },
     };
   }

@@ -1,5 +1,5 @@
 import { type EvenkeelEvent, emitTo } from "../events.ts";
-import { invalidOptions, rules } from "../option-rules.ts";
+import { acceptOptions, invalidOptions, type OptionRules, rules } from "../option-rules.ts";
 import type { DesiredResource } from "../resources/resource.ts";
 import { ResourceLedger } from "../resources/resource-ledger.ts";
 import type { MetricSample } from "./metric-sample.ts";
@@ -9,6 +9,13 @@ import { GracePeriod, ReconcilerLoop } from "./reconciler-loop.ts";
 import type { ReconcilerStatus } from "./reconciler-status.ts";
 import { type ReconcilerOptions, type ReconcilerSettings, reconcilerSettings } from "./settings.ts";
 import { WorkQueue } from "./work-queue.ts";
+
+const STOP_RULES: OptionRules = {
+  graceMs: rules.custom(
+    "a finite number of milliseconds that is not negative",
+    (value) => Number.isFinite(value) && (value as number) >= 0,
+  ),
+};
 
 /**
  * Keeps what there is equal to what is desired: creates what is missing, gracefully terminates what is surplus, replaces what stopped
@@ -71,7 +78,7 @@ export class Reconciler<Spec = unknown> {
       throw invalidOptions("Reconciler.setDesired", "the option `desired` says already what is desired");
     const set = await this.#ledger.setDesired(desired);
     this.#loop?.interrupt();
-    this.wake();
+    this.#loop?.wake();
     return set;
   }
 
@@ -118,11 +125,12 @@ export class Reconciler<Spec = unknown> {
    * @param options.graceMs - milliseconds. Defaults to 30,000.
    */
   stop(options: { graceMs?: number } = {}): Promise<void> {
+    try {
+      acceptOptions("Reconciler.stop", STOP_RULES, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     const { graceMs = 30_000 } = options;
-    if (!Number.isFinite(graceMs) || graceMs < 0)
-      return Promise.reject(
-        invalidOptions("Reconciler.stop", "graceMs must be a finite number of milliseconds that is not negative"),
-      );
     const loop = this.#loop;
     if (loop === undefined) return this.#stopping;
     this.#loop = undefined;
@@ -144,7 +152,7 @@ export class Reconciler<Spec = unknown> {
   /** From now on passes look and report, and do nothing. */
   pause(): void {
     this.#isPaused = true;
-    this.wake();
+    this.#loop?.wake();
   }
 
   /** Passes act again, on what they see then; nobody is declared dead before a grace period is over. */
@@ -152,7 +160,7 @@ export class Reconciler<Spec = unknown> {
     if (!this.#isPaused) return;
     this.#isPaused = false;
     this.#grace.begin();
-    this.wake();
+    this.#loop?.wake();
   }
 
   /**

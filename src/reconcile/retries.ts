@@ -12,6 +12,8 @@ interface Retry {
   readonly id: string;
   /** Blocked: until the generation is another one, or somebody wakes it. */
   readonly until: number | { readonly generation: number };
+  /** How long that was when it began. */
+  readonly delayMs: number;
   /** The callback asked for this itself: nobody shortens it. */
   readonly isAsked: boolean;
 }
@@ -32,12 +34,24 @@ export class Retries {
     this.#creations = new Backoff({ random, maxDelayMs: LONGEST_CREATION_DELAY_MS });
   }
 
+  /** How many actions something is kept of. */
+  get size(): number {
+    return this.#retries.size;
+  }
+
   /** See `JudgeContext`. */
-  retryOf(key: string, generation: number): number | "blocked" | undefined {
+  retryOf(
+    key: string,
+    { generation, nowMs }: { readonly generation: number; readonly nowMs: number },
+  ): number | "blocked" | undefined {
     const retry = this.#retries.get(key);
     if (retry === undefined) return undefined;
-    if (typeof retry.until === "number") return retry.until;
-    return retry.until.generation === generation ? "blocked" : undefined;
+    const { until, delayMs } = retry;
+    if (typeof until !== "number") return until.generation === generation ? "blocked" : undefined;
+    if (until <= nowMs + delayMs) return until;
+    // The clock went back: the delay is no longer than it was.
+    this.#retries.set(key, { ...retry, until: nowMs + delayMs });
+    return nowMs + delayMs;
   }
 
   /** How often the action has failed in a row. */
@@ -46,12 +60,17 @@ export class Retries {
   }
 
   /** When a termination was accepted that has not been seen to be carried out. */
-  acceptedAt(key: string): number | undefined {
-    return this.#accepted.get(key);
+  acceptedAt(key: string, nowMs: number): number | undefined {
+    const at = this.#accepted.get(key);
+    if (at === undefined || at <= nowMs) return at;
+    this.#accepted.set(key, nowMs);
+    return nowMs;
   }
 
   /** When creations go on after a batch that failed. */
-  get creationAt(): number | undefined {
+  creationAt(nowMs: number): number | undefined {
+    if (this.#creationAt !== undefined)
+      this.#creationAt = Math.min(this.#creationAt, nowMs + LONGEST_CREATION_DELAY_MS);
     return this.#creationAt;
   }
 
@@ -60,13 +79,14 @@ export class Retries {
     const isAsked = isRetryAfter(error);
     const delayMs = isAsked ? error.afterMs : backoffMs;
     const until = isTerminalError(error) ? { generation } : nowMs + delayMs;
-    this.#retries.set(key, { id, until, isAsked });
+    this.#retries.set(key, { id, until, delayMs, isAsked });
   }
 
   /** Accepted, and not seen to be carried out: if it still isn't after its grace period, it is asked for again, ever more rarely. */
   accepted(key: string, id: string, nowMs: number): void {
     if (!this.#accepted.has(key)) this.#accepted.set(key, nowMs);
-    this.#retries.set(key, { id, until: nowMs + this.#backoff.next(key), isAsked: false });
+    const delayMs = this.#backoff.next(key);
+    this.#retries.set(key, { id, until: nowMs + delayMs, delayMs, isAsked: false });
   }
 
   succeeded(key: string): void {
@@ -75,8 +95,9 @@ export class Retries {
     this.#accepted.delete(key);
   }
 
-  creationsFailed(nowMs: number): void {
-    this.#creationAt = nowMs + this.#creations.next(CREATION);
+  /** @param atMostMs - not for longer than this, whatever the backoff. */
+  creationsFailed(nowMs: number, atMostMs = Number.POSITIVE_INFINITY): void {
+    this.#creationAt = nowMs + Math.min(this.#creations.next(CREATION), atMostMs);
   }
 
   /** One succeeded, or what is wanted is something else now: it may go better. */
@@ -89,7 +110,11 @@ export class Retries {
   wake(id?: string): void {
     for (const [key, retry] of this.#retries) {
       if (id !== undefined && retry.id !== id) continue;
-      if (typeof retry.until !== "number" || (id !== undefined && !retry.isAsked)) this.#retries.delete(key);
+      const isGivenUp = typeof retry.until !== "number";
+      if (!isGivenUp && (id === undefined || retry.isAsked)) continue;
+      // Kept, so that the count of its failures is forgotten with it.
+      this.#retries.set(key, { ...retry, until: 0, delayMs: 0 });
+      if (key === retryKeyOf("create", retry.id, 0)) this.#creationAt = undefined;
     }
   }
 

@@ -77,7 +77,7 @@ export interface ReconcilerOptions<Spec = unknown> {
   readonly actionTimeoutMs?: number;
   /** How long after it was made a resource may be missing in an own `observe`, in milliseconds. Defaults to 30,000. */
   readonly observeGraceMs?: number;
-  /** How long one store operation may take, its repetitions included, in milliseconds. Defaults to 5,000. */
+  /** How long one store operation may take, its repetitions included, in milliseconds. Not over `actionTimeoutMs`. Defaults to 5,000, or to that. */
   readonly storeTimeoutMs?: number;
   /** Only the leader acts. Defaults to everybody. */
   readonly leader?: LeaderGate;
@@ -147,6 +147,13 @@ export function reconcilerSettings<Spec>(options: ReconcilerOptions<Spec>): Reco
   const { quietMs } = staleness;
   if (quietMs !== undefined && !rules.durationMs.test(quietMs))
     throw invalidOptions("Reconciler", `staleness.quietMs must be ${rules.durationMs.says}`);
+  const actionTimeoutMs = options.actionTimeoutMs ?? 30_000;
+  const storeTimeoutMs = options.storeTimeoutMs ?? Math.min(5_000, actionTimeoutMs);
+  if (storeTimeoutMs > actionTimeoutMs)
+    throw invalidOptions(
+      "Reconciler",
+      "storeTimeoutMs must not be over actionTimeoutMs: a lease would lapse while it is asked for",
+    );
   return Object.freeze({
     name: options.name,
     store: options.store,
@@ -169,9 +176,9 @@ export function reconcilerSettings<Spec>(options: ReconcilerOptions<Spec>): Reco
     concurrency: options.concurrency ?? 10,
     maxActionsPerPass: options.maxActionsPerPass ?? 500,
     terminateGraceMs: options.terminateGraceMs ?? 30_000,
-    actionTimeoutMs: options.actionTimeoutMs ?? 30_000,
+    actionTimeoutMs,
     observeGraceMs: options.observeGraceMs ?? 30_000,
-    storeTimeoutMs: options.storeTimeoutMs ?? 5_000,
+    storeTimeoutMs,
     leader: options.leader,
     shards: options.shards,
     clock: options.clock ?? systemClock,

@@ -9,6 +9,8 @@ const MOST_SILENT = 5_000;
 /** Beyond so many due rows the group is read as a whole. */
 const MOST_SINGLE_READS = 32;
 const MOST_INTERVALS = 100;
+/** How soon a policy that failed is asked again, in milliseconds. */
+const ASK_AGAIN_MS = 5_000;
 
 /** What the watch asks the store for. */
 export interface HeartbeatReader {
@@ -28,6 +30,8 @@ export interface WatchedSlots {
 interface Reading {
   readonly row: ResourceRow;
   readonly history: HeartbeatHistory;
+  /** The history with the beat that the observation told last. */
+  seen?: HeartbeatHistory;
 }
 
 /**
@@ -84,10 +88,9 @@ export class StalenessWatch {
     if (item?.healthy === false) return { verdict: "stale", reason: "Unhealthy" };
     const reading = this.#readings.get(keyOf(row));
     if (reading === undefined) return { verdict: "fresh" };
-    const { history } = reading;
     // Where the index is asked, the row has just been read; its own time is the store's.
     const atMs = this.#policy.quietMs === undefined ? Math.max(reading.row.readAt, nowMs) : reading.row.readAt;
-    const { verdict, nextCheckAt } = this.#assess(withBeat(history, item?.beatAt), atMs);
+    const { verdict, nextCheckAt } = this.#assess(withBeat(reading, item?.beatAt), atMs);
     if (nextCheckAt !== undefined) this.#look(nextCheckAt);
     if (verdict !== "stale") return { verdict: "fresh", ...(nextCheckAt === undefined ? {} : { nextCheckAt }) };
     const sign = reading.row.lastHeartbeatAt ?? reading.row.provisionedAt ?? reading.row.createdAt;
@@ -104,7 +107,8 @@ export class StalenessWatch {
       const isSame =
         known?.row.lastHeartbeatAt === row.lastHeartbeatAt && known?.row.provisionedAt === row.provisionedAt;
       // The same object for the same silence: policies count by it.
-      this.#readings.set(key, { row, history: known !== undefined && isSame ? known.history : historyOf(row, []) });
+      if (known !== undefined && isSame) this.#readings.set(key, { ...known, row });
+      else this.#readings.set(key, { row, history: historyOf(row, []) });
     }
     for (const key of this.#readings.keys()) if (!keys.has(key)) this.#readings.delete(key);
     if (nextInMs !== undefined) this.#look((rows[0]?.readAt ?? nowMs) + nextInMs);
@@ -121,7 +125,7 @@ export class StalenessWatch {
       provisioned.add(key);
       const checkAt = this.#checkAt.get(key);
       if (checkAt === undefined || checkAt <= nowMs) due.push(row.id);
-      else this.#look(checkAt);
+      else if (Number.isFinite(checkAt)) this.#look(checkAt);
       if (turns.isDue()) await turns.turn();
     }
     for (const key of [...this.#checkAt.keys()]) {
@@ -149,13 +153,13 @@ export class StalenessWatch {
       const interval = last === undefined || at <= last ? [] : [at - last];
       history = historyOf(row, [...known.history.intervalsMs, ...interval].slice(-MOST_INTERVALS));
     }
-    this.#readings.set(key, { row, history });
+    const reading: Reading = { ...(known?.history === history ? known : {}), row, history };
+    this.#readings.set(key, reading);
     const item = view.slot(row.id)?.items.find(({ beatAt }) => beatAt !== undefined);
-    const { verdict, nextCheckAt } = this.#assess(withBeat(history, item?.beatAt), row.readAt);
-    // One that the policy is done with is stale, and is asked about for as long as it is there.
-    const checkAt = nextCheckAt ?? (verdict === "stale" ? row.readAt : Number.POSITIVE_INFINITY);
-    this.#checkAt.set(key, checkAt);
-    this.#look(checkAt);
+    const { verdict, nextCheckAt } = this.#assess(withBeat(reading, item?.beatAt), row.readAt);
+    if (nextCheckAt !== undefined) this.#look(nextCheckAt);
+    // One that is stale is read in every pass for as long as it is there, because a beat changes that; no pass is made for it.
+    this.#checkAt.set(key, nextCheckAt ?? (verdict === "stale" ? row.readAt : Number.POSITIVE_INFINITY));
   }
 
   /** A policy that fails declares nobody dead. */
@@ -164,7 +168,7 @@ export class StalenessWatch {
       return acceptAssessment(this.#policy.assess(history, nowMs));
     } catch (error) {
       this.#failure = error;
-      return { verdict: "fresh" };
+      return { verdict: "fresh", nextCheckAt: nowMs + ASK_AGAIN_MS };
     }
   }
 
@@ -189,8 +193,11 @@ function historyOf(
   };
 }
 
-/** With a beat that came another way, if it is the later one. */
-function withBeat(history: HeartbeatHistory, beatAt: number | undefined): HeartbeatHistory {
+/** With a beat that came another way, if it is the later one; the same object for the same beat. */
+function withBeat(reading: Reading, beatAt: number | undefined): HeartbeatHistory {
+  const { history, seen } = reading;
   if (beatAt === undefined || (history.lastHeartbeatAt ?? 0) >= beatAt) return history;
-  return { ...history, lastHeartbeatAt: beatAt };
+  if (seen?.lastHeartbeatAt === beatAt) return seen;
+  reading.seen = { ...history, lastHeartbeatAt: beatAt };
+  return reading.seen;
 }
