@@ -2,6 +2,7 @@ import { isSilent } from "./resource-heartbeats.ts";
 import {
   type GroupDecision,
   type GroupRecord,
+  type Mutable,
   type ResourceContext,
   type ResourceRecord,
   type ResourceRows,
@@ -130,19 +131,20 @@ function created(
   context: ResourceContext,
 ): ResourceRecord {
   const { nowMs } = context;
-  return {
+  const kept: Kept = {
     group: group.group,
     id: write.id,
     // Above the floor also where older incarnations are kept: one between them and the floor may have been purged.
     incarnation: Math.max(newest?.incarnation ?? 0, group.floor) + 1,
-    ...asked(write),
-    ...leased(write, 0, context),
+    fencingToken: 0,
     createdAt: nowMs,
     stateChangedAt: nowMs,
-    ...(write.state === "PROVISIONED" ? { provisionedAt: nowMs } : {}),
+    provisionedAt: write.state === "PROVISIONED" ? nowMs : undefined,
+    lastHeartbeatAt: undefined,
     version: 1,
     sequence: group.sequence + 1,
   };
+  return written(kept, write, context);
 }
 
 function updated(
@@ -152,41 +154,61 @@ function updated(
   context: ResourceContext,
 ): ResourceRecord {
   const { nowMs } = context;
-  const provisionedAt = known.provisionedAt ?? (write.state === "PROVISIONED" ? nowMs : undefined);
-  const { lastHeartbeatAt } = known;
-  return {
+  const kept: Kept = {
     group: known.group,
     id: known.id,
     incarnation: known.incarnation,
-    ...asked(write),
-    ...leased(write, known.fencingToken, context),
+    fencingToken: known.fencingToken,
     createdAt: known.createdAt,
     stateChangedAt: write.state === known.state ? known.stateChangedAt : nowMs,
-    ...(provisionedAt === undefined ? {} : { provisionedAt }),
-    ...(lastHeartbeatAt === undefined ? {} : { lastHeartbeatAt }),
+    provisionedAt: known.provisionedAt ?? (write.state === "PROVISIONED" ? nowMs : undefined),
+    lastHeartbeatAt: known.lastHeartbeatAt,
     version: known.version + 1,
     sequence: group.sequence + 1,
   };
+  return written(kept, write, context);
 }
 
-/** What a write says itself; what it leaves out is gone. */
-function asked({ nonce, state, spec, externalId, generation, reason, attempt }: ResourceWrite) {
-  return {
-    nonce,
-    state,
-    ...(spec === undefined ? {} : { spec }),
-    ...(externalId === undefined ? {} : { externalId }),
-    generation,
-    ...(reason === undefined ? {} : { reason }),
-    attempt,
+/** What of a row a write does not say itself. */
+interface Kept {
+  readonly group: string;
+  readonly id: string;
+  readonly incarnation: number;
+  /** Of the last grant: it stays when the lease is kept, and when nobody holds the row any more. */
+  readonly fencingToken: number;
+  readonly createdAt: number;
+  readonly stateChangedAt: number;
+  readonly provisionedAt: number | undefined;
+  readonly lastHeartbeatAt: number | undefined;
+  readonly version: number;
+  readonly sequence: number;
+}
+
+/** The row after a write; what the write leaves out is gone. Field by field, see {@link resourceRowOf}. */
+function written(kept: Kept, write: ResourceWrite, { nowMs, nextToken }: ResourceContext): ResourceRecord {
+  const { lease, spec, externalId, reason } = write;
+  const { provisionedAt, lastHeartbeatAt } = kept;
+  const record: Mutable<ResourceRecord> = {
+    group: kept.group,
+    id: kept.id,
+    incarnation: kept.incarnation,
+    nonce: write.nonce,
+    state: write.state,
+    generation: write.generation,
+    attempt: write.attempt,
+    fencingToken: lease?.token === "grant" ? nextToken() : kept.fencingToken,
+    createdAt: kept.createdAt,
+    stateChangedAt: kept.stateChangedAt,
+    version: kept.version,
+    sequence: kept.sequence,
   };
-}
-
-/** The token of the last grant stays when the lease is kept, and when nobody holds the row any more. */
-function leased({ lease }: ResourceWrite, lastToken: number, { nowMs, nextToken }: ResourceContext) {
-  if (lease === undefined) return { fencingToken: lastToken };
-  const leaseExpiresAt = Math.min(nowMs + lease.durationMs, Number.MAX_SAFE_INTEGER);
-  return { fencingToken: lease.token === "grant" ? nextToken() : lastToken, leaseExpiresAt };
+  if (provisionedAt !== undefined) record.provisionedAt = provisionedAt;
+  if (externalId !== undefined) record.externalId = externalId;
+  if (spec !== undefined) record.spec = spec;
+  if (reason !== undefined) record.reason = reason;
+  if (lastHeartbeatAt !== undefined) record.lastHeartbeatAt = lastHeartbeatAt;
+  if (lease !== undefined) record.leaseExpiresAt = Math.min(nowMs + lease.durationMs, Number.MAX_SAFE_INTEGER);
+  return record;
 }
 
 function applied(record: ResourceRecord, nowMs: number): { readonly result: WriteResult } {

@@ -16,6 +16,13 @@ export class OrderedSet<T> {
   }
 
   add(value: T): void {
+    const last = this.#chunks.at(-1);
+    // What grows at its end is filled without a search.
+    if (last !== undefined && this.#compare(last.at(-1) as T, value) < 0) {
+      if (last.length < LONGEST_CHUNK) last.push(value);
+      else this.#chunks.push([value]);
+      return;
+    }
     const reached = (other: T): boolean => this.#compare(other, value) >= 0;
     const at = Math.max(0, Math.min(this.#chunkOf(reached), this.#chunks.length - 1));
     const chunk = this.#chunks[at];
@@ -24,7 +31,7 @@ export class OrderedSet<T> {
       return;
     }
     chunk.splice(partition(chunk, reached), 0, value);
-    if (chunk.length > LONGEST_CHUNK) this.#chunks.splice(at + 1, 0, chunk.splice(splitAt(chunk, value)));
+    if (chunk.length > LONGEST_CHUNK) this.#chunks.splice(at + 1, 0, chunk.splice(chunk.length >> 1));
   }
 
   delete(value: T): void {
@@ -55,11 +62,6 @@ export class OrderedSet<T> {
   #chunkOf(reached: (value: T) => boolean): number {
     return partition(this.#chunks, (chunk) => reached(chunk.at(-1) as T));
   }
-}
-
-/** In the middle; behind what was appended at the end, so that growing at the end leaves full chunks behind. */
-function splitAt<T>(chunk: readonly T[], added: T): number {
-  return chunk.at(-1) === added ? chunk.length - 1 : chunk.length >> 1;
 }
 
 /** The first position whose value is reached; the length where none is. */

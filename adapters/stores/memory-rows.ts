@@ -1,5 +1,6 @@
 import { silentSince } from "../../src/resource-heartbeats.ts";
 import { compareRows, type ResourceRecord, type ResourceRows } from "../../src/resource-record.ts";
+import { ShardedMap } from "../../src/sharded-map.ts";
 import type { ListResourcesRequest } from "../../src/store.ts";
 import { OrderedSet } from "./memory-ordered-set.ts";
 
@@ -22,7 +23,7 @@ interface RowIndex {
  */
 export class MemoryRows implements ResourceRows {
   /** The incarnations of each id, oldest first. */
-  readonly #byId = new Map<string, Slot[]>();
+  readonly #byId = new ShardedMap<Slot[]>();
   readonly #inOrder = new OrderedSet<Slot>((a, b) => compareRows(a.record, b.record));
   readonly #byChange = indexBy((record) => record.sequence);
   readonly #bySilence = indexBy((record) => (record.state === "PROVISIONED" ? silentSince(record) : undefined));
