@@ -31,6 +31,7 @@ export function missedBeats(options: MissedBeatsOptions): StalenessPolicy {
     throw invalidOptions("missedBeats", "intervalMs times missed must be a number of milliseconds that can be counted");
   return Object.freeze({
     quietMs: Math.min(staleAfterMs, startupGraceMs),
+    graceMs: staleAfterMs,
     assess(heartbeat: HeartbeatHistory, nowMs: number): Assessment {
       const silence = silenceOf(heartbeat, nowMs);
       if (silence === undefined) return assessment("fresh");

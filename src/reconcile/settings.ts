@@ -144,9 +144,11 @@ const SCHEMA = optionsSchema(RULES, ["name", "store", "create", "terminate"]);
 export function reconcilerSettings<Spec>(options: ReconcilerOptions<Spec>): ReconcilerSettings<Spec> {
   parseOptions("Reconciler", SCHEMA, options);
   const staleness = options.staleness ?? fixedThreshold({ staleAfterMs: 30_000 });
-  const { quietMs } = staleness;
-  if (quietMs !== undefined && !rules.durationMs.test(quietMs))
-    throw invalidOptions("Reconciler", `staleness.quietMs must be ${rules.durationMs.says}`);
+  const { quietMs, graceMs } = staleness;
+  for (const [name, ms] of Object.entries({ quietMs, graceMs })) {
+    if (ms !== undefined && !rules.durationMs.test(ms))
+      throw invalidOptions("Reconciler", `staleness.${name} must be ${rules.durationMs.says}`);
+  }
   const actionTimeoutMs = options.actionTimeoutMs ?? 30_000;
   const storeTimeoutMs = options.storeTimeoutMs ?? Math.min(5_000, actionTimeoutMs);
   if (storeTimeoutMs > actionTimeoutMs)
@@ -166,7 +168,7 @@ export function reconcilerSettings<Spec>(options: ReconcilerOptions<Spec>): Reco
       options.forceTerminate && ((resource, ctx) => options.forceTerminate?.(resource, ctx) as Promise<void>),
     update: options.update && ((resource, ctx) => options.update?.(resource, ctx) as Promise<void>),
     staleness,
-    staleAfterMs: quietMs ?? 30_000,
+    staleAfterMs: graceMs ?? quietMs ?? 30_000,
     massGuard: massGuardSettings(options.massGuard),
     replacement: options.replacement ?? "replaceFirst",
     surplus: options.surplus,

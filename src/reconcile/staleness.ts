@@ -43,6 +43,11 @@ export interface StalenessPolicy {
    * out, it asks about every row.
    */
   readonly quietMs?: number;
+  /**
+   * For how many milliseconds nobody is declared dead after a start, an election, a `resume()` or a stall: as long as a healthy
+   * resource may be silent. Defaults to `quietMs`, else to 30,000.
+   */
+  readonly graceMs?: number;
 }
 
 /** The options of {@link fixedThreshold}. */
@@ -79,6 +84,7 @@ export function fixedThreshold(options: FixedThresholdOptions): StalenessPolicy 
   const isConfirmed = confirmations === 1 ? () => true : confirmationCount(confirmations);
   return Object.freeze({
     quietMs: Math.min(staleAfterMs, startupGraceMs),
+    graceMs: staleAfterMs,
     assess(heartbeat: HeartbeatHistory, nowMs: number): Assessment {
       const silence = silenceOf(heartbeat, nowMs);
       if (silence === undefined) return assessment("fresh");
