@@ -1,3 +1,4 @@
+import { turnOfEventLoop } from "../clock.ts";
 import { assertRow } from "../resources/resource-of.ts";
 import type { ChangedResources, DesiredState, ResourceRow, StaleResources, StoreCall } from "../store.ts";
 import { storeOperation } from "../store-operation.ts";
@@ -65,6 +66,8 @@ export class LedgerReader {
       const last = rows.at(-1);
       if (last === undefined || rows.length < PAGE) return;
       after = { id: last.id, incarnation: last.incarnation };
+      // A store in this process answers without a turn.
+      await turnOfEventLoop();
     }
   }
 

@@ -2,6 +2,7 @@ import { recordCorrupt } from "../execution-record.ts";
 import { invalidOptions, rules } from "../option-rules.ts";
 import { compareCodePoints } from "../resource-record.ts";
 import { sortedInTurns, turnTaker } from "./in-turns.ts";
+import { isJsonList, partsOfJsonList } from "./json-list.ts";
 import { specText } from "./spec-text.ts";
 
 /** As many resources as one group may be desired to have. */
@@ -23,7 +24,7 @@ export type DesiredSet =
 
 /**
  * Checks and encodes what a user desires. The list is taken as it is at the call; specs are read over several turns of the event
- * loop where there are more than 2,000.
+ * loop where there are more than 1,000.
  *
  * @param owner - whom the error names: `ResourceLedger.setDesired`.
  * @param desired - a number N for the ids `<group>-0` to `<group>-<N-1>`, or an iterable of `DesiredResource`.
@@ -102,11 +103,15 @@ export async function desiredTextOf(set: DesiredSet): Promise<string> {
   if (set.kind === "count") return JSON.stringify({ count: set.count });
   const turns = turnTaker();
   const texts: string[] = [];
+  const parts: string[] = [];
   for (const entry of await sortedInTurns(set.resources, (a, b) => compareCodePoints(a.id, b.id))) {
     texts.push(textOfEntry(entry));
-    if (turns.isDue()) await turns.turn();
+    if (!turns.isDue()) continue;
+    parts.push(texts.splice(0).join());
+    await turns.turn();
   }
-  return `[${texts.join()}]`;
+  if (texts.length > 0) parts.push(texts.join());
+  return `[${parts.join()}]`;
 }
 
 function textOfEntry({ id, spec, deletionCost }: DesiredEntry): string {
@@ -119,28 +124,29 @@ function textOfEntry({ id, spec, deletionCost }: DesiredEntry): string {
  * @throws EvenkeelError `RECORD_CORRUPT` for what {@link desiredTextOf} never wrote.
  */
 export async function desiredOfText(text: string): Promise<DesiredSet> {
-  const json = parsed(text);
-  if (!Array.isArray(json)) return { kind: "count", count: countOf(json) };
+  try {
+    if (!isJsonList(text)) return { kind: "count", count: countOf(JSON.parse(text)) };
+    return { kind: "list", resources: await entriesOfText(text) };
+  } catch (cause) {
+    throw cause instanceof SyntaxError ? damaged({ cause }) : cause;
+  }
+}
+
+async function entriesOfText(text: string): Promise<DesiredEntry[]> {
   const turns = turnTaker();
   const resources: DesiredEntry[] = [];
   let before: string | undefined;
-  for (const item of json as unknown[]) {
-    const entry = entryOfJson(item);
-    // Ids in order can't come twice.
-    if (before !== undefined && compareCodePoints(before, entry.id) >= 0) throw damaged();
-    before = entry.id;
-    resources.push(entry);
-    if (turns.isDue()) await turns.turn();
+  for (const part of partsOfJsonList(text)) {
+    for (const item of part) {
+      const entry = entryOfJson(item);
+      // Ids in order can't come twice.
+      if (before !== undefined && compareCodePoints(before, entry.id) >= 0) throw damaged();
+      before = entry.id;
+      resources.push(entry);
+      if (turns.isDue()) await turns.turn();
+    }
   }
-  return { kind: "list", resources };
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw damaged({ cause });
-  }
+  return resources;
 }
 
 function countOf(json: unknown): number {

@@ -1,7 +1,7 @@
 import { turnOfEventLoop } from "../clock.ts";
 
 /** How many items are looked at before others get their turn. */
-const ITEMS_PER_TURN = 2_000;
+const ITEMS_PER_TURN = 1_000;
 
 /** Counts items, and says when it is time to let the event loop turn. */
 export function turnTaker(): { isDue(): boolean; turn(): Promise<void> } {
