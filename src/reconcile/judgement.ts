@@ -134,15 +134,18 @@ export class Judgement {
     // What was observed does not say which incarnation it is: it may be this one, unless that was asked to end.
     if (this.matches.isAmbiguous && !this.#hasAcceptedEnd(row)) return false;
     const isGoneAt = this.shownBy(row);
-    if (!this.hasPassed(isGoneAt)) this.looksAt(isGoneAt);
-    return this.hasPassed(isGoneAt);
+    if (this.hasPassed(isGoneAt)) return true;
+    if (isGoneAt < Number.POSITIVE_INFINITY) this.looksAt(isGoneAt);
+    return false;
   }
 
-  /** By when `observe` has to show the row's resource, if it is there. */
-  shownBy({ state, createdAt, provisionedAt, leaseExpiresAt }: ResourceRow): number {
-    // A creation whose time was up may have been at work until its lease lapsed.
-    const workedAt = state === "PENDING" ? (leaseExpiresAt ?? 0) : 0;
-    return Math.max(provisionedAt ?? createdAt, workedAt) + this.context.observeGraceMs;
+  /** By when `observe` has to show the row's resource, if it is there; never, where nobody knows when it may have been made. */
+  shownBy({ state, createdAt, provisionedAt, leaseExpiresAt, stateChangedAt }: ResourceRow): number {
+    const { observeGraceMs } = this.context;
+    if (provisionedAt !== undefined) return provisionedAt + observeGraceMs;
+    // A creation may have been at work until its lease lapsed; one that threw may have done its work a moment ago.
+    if (state === "PENDING") return (leaseExpiresAt ?? Number.POSITIVE_INFINITY) + observeGraceMs;
+    return Math.max(createdAt, stateChangedAt) + observeGraceMs;
   }
 
   #hasAcceptedEnd({ state, id, incarnation }: ResourceRow): boolean {

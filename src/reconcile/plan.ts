@@ -5,14 +5,15 @@ import { resourceOf } from "../resources/resource-of.ts";
 import { disruptionBudget, type MaxUnavailable } from "./disruption-budget.ts";
 import { judgeMass, type MassGuardJudgement, type MassGuardSettings } from "./mass-guard.ts";
 import type { HeldAction, HeldBy, PlannedAction } from "./planned.ts";
+import { Selection } from "./selection.ts";
 import { isLive } from "./slot.ts";
 import type { Step } from "./step.ts";
-import { compareNatural, rankSurplus, type SurplusCandidate, type SurplusOrder } from "./surplus.ts";
+import { byDefault, compareNatural, rankSurplus, type SurplusCandidate, type SurplusOrder } from "./surplus.ts";
 import type { Proposal, Verdict } from "./verdict.ts";
 
 /** Held actions beyond what a pass may do are listed up to this many: of a million missing ones nobody reads a list. */
 const MOST_LISTED = 500;
-/** What is put in order in one turn of the event loop. */
+/** How many verdicts are weighed in one turn of the event loop. */
 const SLICE = 500;
 
 /** What the verdicts of the slots are weighed by. All moments are of the store's clock. */
@@ -77,22 +78,15 @@ export function planHash(generation: number, steps: readonly PlannedAction[], he
   return digest("1", String(generation), ...parts);
 }
 
-type Candidate = Proposal & { readonly verdict: Verdict };
+interface Candidate extends Proposal {
+  /** What it is ranked by, where it is a termination. */
+  readonly surplus?: SurplusCandidate<never>;
+}
 
 class Composer {
   readonly #context: PlanContext;
-  readonly #held = new Selection<HeldAction>((batch) => batch.sort(inOrder));
-  readonly #lanes = {
-    ledger: new Selection<Candidate>((batch) => batch.sort(byId)),
-    stale: new Selection<Candidate>((batch) => batch.sort(byId)),
-    create: new Selection<Candidate>((batch) =>
-      batch.sort((a, b) => this.#failures(a) - this.#failures(b) || byId(a, b)),
-    ),
-    terminate: new Selection<Candidate>((batch) => this.#ranked(batch)),
-    voluntary: new Selection<Candidate>((batch) =>
-      batch.sort((a, b) => this.#failures(a) - this.#failures(b) || byId(a, b)),
-    ),
-  };
+  readonly #held: Selection<HeldAction>;
+  readonly #lanes: Readonly<Record<Proposal["kind"], Selection<Candidate>>>;
   readonly #drift = { missing: 0, surplus: 0, stale: 0, outdated: 0 };
   #silent = 0;
   #silentAgain = 0;
@@ -105,11 +99,26 @@ class Composer {
 
   constructor(context: PlanContext) {
     this.#context = context;
-    this.#held.bound = context.maxActions + MOST_LISTED;
-    for (const lane of Object.values(this.#lanes)) lane.bound = context.maxActions + MOST_LISTED;
+    const bound = context.maxActions + MOST_LISTED;
+    const by = <T>(compare: (a: T, b: T) => number): Selection<T> =>
+      new Selection(bound, {
+        sort: (batch) => batch.sort(compare),
+        isAfter: (item, other) => compare(item, other) > 0,
+      });
+    const byFailures = (a: Candidate, b: Candidate): number =>
+      context.failuresOf(a.retryKey) - context.failuresOf(b.retryKey) || byId(a, b);
+    const { surplus } = context;
+    this.#held = by(inOrder);
+    this.#lanes = {
+      ledger: by(byId),
+      stale: by(byId),
+      create: by(byFailures),
+      terminate:
+        surplus === undefined ? by(byRank) : new Selection(bound, { sort: (batch) => rankedBy(surplus, batch) }),
+      voluntary: by(byFailures),
+    };
   }
 
-  /** @param verdict - one that is not settled. */
   add(verdict: Verdict): void {
     const { drift, proposals, silencedAt, slot } = verdict;
     this.#drift.missing += drift.missing;
@@ -131,7 +140,8 @@ class Composer {
     for (const proposal of proposals) {
       const heldBy = this.#context.blockedBy ?? (isOurs ? proposal.heldBy : "notOwner");
       if (heldBy !== undefined && !this.#isLifted(heldBy)) this.#hold(proposal.step, heldBy);
-      else this.#lanes[proposal.kind].add({ ...proposal, verdict });
+      else if (proposal.kind === "terminate") this.#lanes.terminate.add(this.#ranked(proposal, slot.lastCost));
+      else this.#lanes[proposal.kind].add(proposal);
     }
   }
 
@@ -209,18 +219,11 @@ class Composer {
     return wanted.slice(0, budget);
   }
 
-  #ranked(batch: Candidate[]): Candidate[] {
-    const byRank = new Map<SurplusCandidate<never>, Candidate>();
-    for (const candidate of batch) {
-      const { drift, slot } = candidate.verdict;
-      const resource = recordOf(candidate.step);
-      byRank.set({ resource, stale: drift.stale > 0, deletionCost: slot.lastCost ?? 0 }, candidate);
-    }
-    return rankSurplus(byRank.keys(), this.#context.surplus).map((ranked) => byRank.get(ranked) as Candidate);
-  }
-
-  #failures({ retryKey }: Candidate): number {
-    return this.#context.failuresOf(retryKey);
+  #ranked(proposal: Proposal, deletionCost = 0): Candidate {
+    const { step, isSilent = false } = proposal;
+    // Its spec is decoded, which takes time, only where somebody may look at it.
+    const resource = recordOf(step, this.#context.surplus !== undefined);
+    return { ...proposal, surplus: { resource, stale: isSilent, deletionCost } };
   }
 
   #isLifted(heldBy: HeldBy): boolean {
@@ -233,35 +236,6 @@ class Composer {
 
   #look(at: number | undefined): void {
     if (at !== undefined) this.#nextAt = Math.min(at, this.#nextAt ?? Number.POSITIVE_INFINITY);
-  }
-}
-
-/** The first of many in an order, of which only so many are ever needed. */
-class Selection<T> {
-  bound = Number.POSITIVE_INFINITY;
-  /** How many fell behind the bound. */
-  dropped = 0;
-  #items: T[] = [];
-  readonly #order: (batch: T[]) => T[];
-
-  constructor(order: (batch: T[]) => T[]) {
-    this.#order = order;
-  }
-
-  add(item: T): void {
-    this.#items.push(item);
-    if (this.#items.length >= this.bound + SLICE) this.#cut();
-  }
-
-  first(): T[] {
-    this.#cut();
-    return this.#items;
-  }
-
-  #cut(): void {
-    const ordered = this.#order(this.#items);
-    this.dropped += Math.max(0, ordered.length - this.bound);
-    this.#items = ordered.slice(0, this.bound);
   }
 }
 
@@ -278,13 +252,45 @@ function byId(a: Candidate, b: Candidate): number {
   );
 }
 
+function byRank(a: Candidate, b: Candidate): number {
+  const [one, other] = [a.surplus, b.surplus];
+  return (one === undefined || other === undefined ? 0 : byDefault(one, other)) || byExternalId(a.step, b.step);
+}
+
+/** In an order of the user's, which may not be one, and so has to see all at once. */
+function rankedBy(order: SurplusOrder<never>, batch: Candidate[]): Candidate[] {
+  const byCandidate = new Map(
+    batch.sort(byRank).flatMap((one) => (one.surplus === undefined ? [] : [[one.surplus, one]])),
+  );
+  return rankSurplus(byCandidate.keys(), order).flatMap((ranked) => byCandidate.get(ranked) ?? []);
+}
+
+/** Tells resources without a row apart. */
+function byExternalId(a: Step, b: Step): number {
+  const [one, other] = [a, b].map((step) => ("externalId" in step ? (step.externalId ?? "") : ""));
+  return compareTexts(one ?? "", other ?? "");
+}
+
 function inOrder(a: HeldAction, b: HeldAction): number {
-  return compareNatural(a.id, b.id) || a.incarnation - b.incarnation || (a.type < b.type ? -1 : 1);
+  return (
+    compareNatural(a.id, b.id) ||
+    a.incarnation - b.incarnation ||
+    compareTexts(a.type, b.type) ||
+    compareTexts(a.reason, b.reason) ||
+    compareTexts(a.heldBy, b.heldBy)
+  );
+}
+
+function compareTexts(a: string, b: string): number {
+  return a === b ? 0 : a < b ? -1 : 1;
 }
 
 /** The resource that a termination is of; one without a row is younger than all. */
-function recordOf(step: Step): ResourceRecord<never> {
-  if ("row" in step && step.row !== undefined) return resourceOf<never>(step.row);
+function recordOf(step: Step, withSpec: boolean): ResourceRecord<never> {
+  if ("row" in step && step.row !== undefined) {
+    const { spec: _spec, ...row } = step.row;
+    return resourceOf<never>(withSpec ? step.row : row);
+  }
   const { id, incarnation } = step;
   return {
     group: "",

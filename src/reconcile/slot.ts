@@ -98,10 +98,11 @@ export function isNameless({ incarnation, externalId }: ObservedResource): boole
   return incarnation === undefined && externalId === undefined;
 }
 
-/** The newest row that lives and was not observed otherwise; where none lives, the last that did. */
+/** The newest row that lives and was not observed otherwise, and is not being ended if it can be; where none lives, the last that did. */
 function namelessRow(rows: readonly ResourceRow[], seen: ReadonlyMap<number, unknown>): ResourceRow | undefined {
   const free = rows.filter(({ incarnation }) => !seen.has(incarnation));
-  return free.findLast(isLive) ?? (rows.some(isLive) ? undefined : free.at(-1));
+  const stays = free.findLast((row) => isLive(row) && row.state !== "TERMINATING");
+  return stays ?? free.findLast(isLive) ?? (rows.some(isLive) ? undefined : free.at(-1));
 }
 
 function isNewestAllTheSame(newest: ResourceRow, { incarnation }: ObservedItem): boolean {

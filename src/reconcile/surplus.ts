@@ -49,7 +49,8 @@ export function rankSurplus<Spec>(
   });
 }
 
-function byDefault(a: SurplusCandidate<unknown>, b: SurplusCandidate<unknown>): number {
+/** The default order of two candidates: 0 only for two of one incarnation. */
+export function byDefault(a: SurplusCandidate<unknown>, b: SurplusCandidate<unknown>): number {
   return (
     STATE_RANK[a.resource.state] - STATE_RANK[b.resource.state] ||
     Number(b.stale) - Number(a.stale) ||
