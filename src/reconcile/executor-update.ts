@@ -5,10 +5,13 @@ import type { Acting, Verdict } from "./executor-terms.ts";
 import { change, changeHeld, unheld, verdictOf } from "./executor-writes.ts";
 import type { Step } from "./step.ts";
 
-/** Brings a resource up to date in place. The row says the new spec once `update` has returned, not before. */
+/**
+ * Brings a resource up to date in place. The row says the new spec once `update` has returned, not before; its reason and its attempts
+ * say until then that nobody knows which spec the resource is of.
+ */
 export async function updateResource<Spec>(
   acting: Acting<Spec>,
-  { row: read, spec, generation }: Extract<Step, { type: "update" }>,
+  { row: read, spec, generation, reason }: Extract<Step, { type: "update" }>,
 ): Promise<Verdict> {
   const { group, callbacks } = acting.terms;
   const { update } = callbacks;
@@ -17,7 +20,7 @@ export async function updateResource<Spec>(
   if (free.status === "ended") return free.verdict;
   const attempt = free.row.attempt + 1;
   const held = await hold(acting, () =>
-    change(acting, free.row, { state: "PROVISIONED", attempt, lease: grantOf(acting) }),
+    change(acting, free.row, { state: "PROVISIONED", attempt, reason, lease: grantOf(acting) }),
   );
   if (held.status === "ended") return held.verdict;
   const { id, incarnation, generation: from } = held.row;

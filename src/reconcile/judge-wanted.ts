@@ -7,6 +7,8 @@ import type { Health } from "./verdict.ts";
 
 type Stale = Extract<Health, { verdict: "stale" }>;
 
+const SPEC_CHANGED = "SpecChanged";
+
 /** Judges a slot at which something is wanted. */
 export function judgeWanted(judgement: Judgement): void {
   const { rows } = judgement.slot;
@@ -97,7 +99,7 @@ function createAgain(judgement: Judgement, row: ResourceRow): void {
 /** Its creation would be repeated as it began, with a spec that is not wanted any more, and may never succeed for it. */
 function remake(judgement: Judgement, row: ResourceRow): void {
   judgement.drifts("outdated");
-  const reason = "SpecChanged";
+  const reason = SPEC_CHANGED;
   if (isUnmade(row) || judgement.isGone(row)) {
     const step = judgement.next("create", row, reason, row);
     judgement.proposes("create", step, { by: fence(judgement, row) });
@@ -128,7 +130,7 @@ function keep(judgement: Judgement, row: ResourceRow): boolean {
     return true;
   }
   judgement.looksAt(health.nextCheckAt);
-  if (row.spec === wanted?.spec) {
+  if (row.spec === wanted?.spec && !isUpdateOpen(row)) {
     judgement.isHeld(row);
     return true;
   }
@@ -138,12 +140,17 @@ function keep(judgement: Judgement, row: ResourceRow): boolean {
   return true;
 }
 
-/** It is well, and of a spec that is not wanted any more. */
+/** Whether an update was begun that is not known to have ended: what it is of now is unknown, whatever its row says. */
+function isUpdateOpen({ reason, attempt }: ResourceRow): boolean {
+  return reason === SPEC_CHANGED && attempt > 0;
+}
+
+/** It is well, and not known to be of the spec that is wanted. */
 function renew(judgement: Judgement, row: ResourceRow): void {
   const { canUpdate, replacement, generation } = judgement.context;
   const { wanted } = judgement.slot;
   const { id, incarnation } = row;
-  const reason = "SpecChanged";
+  const reason = SPEC_CHANGED;
   if (canUpdate) {
     const spec = wanted?.spec === undefined ? {} : { spec: wanted.spec };
     judgement.proposes("voluntary", { type: "update", id, incarnation, reason, row, ...spec, generation });
