@@ -1,0 +1,236 @@
+import {
+  type LedgerStore,
+  type ObservedResource,
+  Reconciler,
+  type ReconcilerOptions,
+  type ResourceWrite,
+} from "evenkeel";
+import { memoryStore } from "evenkeel/memory";
+import { ManualClock, seededRandom } from "evenkeel/testing";
+import { afterEach, describe, expect, it } from "vitest";
+
+const GROUP = "web";
+/** What the reconciler asks for at a time. */
+const PAGE = 1_000;
+const CALL = { signal: new AbortController().signal, timeoutMs: 1_000 };
+
+/** What a store was asked, and how many rows its answers held. */
+interface Asked {
+  calls: string[];
+  rows: number;
+  writes: number;
+}
+
+const clocks: ManualClock[] = [];
+
+afterEach(() => {
+  for (const clock of clocks.splice(0)) expect(clock.pendingTimers).toBe(0);
+});
+
+function rowsIn(answer: unknown): number {
+  if (Array.isArray(answer)) return answer.length;
+  const rows = (answer as { rows?: unknown[] } | undefined)?.rows;
+  if (rows !== undefined) return rows.length;
+  return Number(answer !== undefined && "version" in (answer as object));
+}
+
+function counting(inner: LedgerStore): { readonly store: LedgerStore; readonly asked: Asked } {
+  const asked: Asked = { calls: [], rows: 0, writes: 0 };
+  const resources = new Proxy(inner.resources, {
+    get(target, name) {
+      const method = Reflect.get(target, name) as (...parameters: unknown[]) => Promise<unknown>;
+      return async (...parameters: unknown[]) => {
+        asked.calls.push(String(name));
+        const [request] = parameters as [{ writes?: unknown[] }];
+        asked.writes += request.writes?.length ?? 0;
+        const answer = await method.apply(target, parameters);
+        asked.rows += rowsIn(answer);
+        return answer;
+      };
+    },
+  });
+  return { store: { ...inner, resources }, asked };
+}
+
+/** A ledger in which so many rows are PROVISIONED, and a reconciler that wants just these and has never looked. */
+async function setUp(count: number, options: Partial<ReconcilerOptions> = {}) {
+  const clock = new ManualClock();
+  clocks.push(clock);
+  const { store, asked } = counting(memoryStore({ clock }));
+  const created: string[] = [];
+  const create = (index: number): ResourceWrite => ({
+    kind: "create",
+    after: 0,
+    id: `${GROUP}-${index}`,
+    nonce: `fill-${index}`,
+    state: "PROVISIONED",
+    generation: 1,
+    attempt: 1,
+  });
+  const writes = Array.from({ length: count }, (_, index) => create(index));
+  await store.resources.apply({ group: GROUP, epoch: 0, writes }, CALL);
+  const reconciler = new Reconciler({
+    name: GROUP,
+    store,
+    clock,
+    random: seededRandom(1),
+    create: async ({ id }) => {
+      created.push(id);
+    },
+    terminate: async () => {},
+    ...options,
+  });
+  if (options.desired === undefined) await reconciler.setDesired(count);
+  const measured = async () => {
+    Object.assign(asked, { calls: [], rows: 0, writes: 0 });
+    const report = await reconciler.reconcile();
+    return { report, ...asked };
+  };
+  /** Another process writes to the first ten rows. */
+  const touchTen = async (state: "PROVISIONED" | "TERMINATED"): Promise<void> => {
+    const updates: ResourceWrite[] = [];
+    for (let index = 0; index < 10; index += 1) {
+      const { nonce: _nonce, kind: _kind, ...fields } = create(index);
+      const at = { incarnation: 1, expectedVersion: 1 };
+      updates.push({ ...fields, ...at, kind: "update", nonce: `touch-${index}`, state, externalId: `x${index}` });
+    }
+    await store.resources.apply({ group: GROUP, epoch: 0, writes: updates }, CALL);
+  };
+  return { clock, asked, created, reconciler, measured, touchTen };
+}
+
+/** Does something, and counts the turns that the event loop takes meanwhile; calls back at each. */
+async function turnsDuring(work: () => Promise<unknown>, onTurn: () => void = () => {}): Promise<number> {
+  let turns = 0;
+  let isOver = false;
+  const turn = (): void => {
+    turns += 1;
+    onTurn();
+    if (!isOver) setImmediate(turn);
+  };
+  setImmediate(turn);
+  await work();
+  isOver = true;
+  return turns;
+}
+
+describe("what a pass costs", () => {
+  it.each([10, 10_000])("at rest over %i rows is three questions, no row and no write", async (count) => {
+    const { measured, reconciler, created } = await setUp(count);
+    await reconciler.reconcile();
+    for (let pass = 0; pass < 3; pass += 1) {
+      const { report, ...cost } = await measured();
+      expect(report.converged).toBe(true);
+      expect(cost).toEqual({ calls: ["getDesired", "changedSince", "staleBefore"], rows: 0, writes: 0 });
+    }
+    expect(created).toEqual([]);
+  });
+
+  it.each([100, 10_000])(
+    "after ten of %i rows were written is these ten and one more, for the clock",
+    async (count) => {
+      const { measured, reconciler, touchTen } = await setUp(count);
+      await reconciler.reconcile();
+      await touchTen("PROVISIONED");
+      const { report, ...cost } = await measured();
+      expect(report.converged).toBe(true);
+      expect(cost).toEqual({ calls: ["getDesired", "changedSince", "staleBefore", "list"], rows: 11, writes: 0 });
+    },
+  );
+
+  it("with ten missing is the same among a hundred and among ten thousand", async () => {
+    const costs = [];
+    for (const count of [100, 10_000]) {
+      const { measured, reconciler, touchTen, created } = await setUp(count);
+      await reconciler.reconcile();
+      await touchTen("TERMINATED");
+      const { report, ...cost } = await measured();
+      expect(report.converged).toBe(true);
+      expect(created).toHaveLength(10);
+      costs.push(cost);
+    }
+    expect(costs[1]).toEqual(costs[0]);
+    expect(costs[0]?.rows).toBe(11);
+    // PENDING and PROVISIONED of each, and how the group stands.
+    expect(costs[0]?.writes).toBe(20);
+  });
+
+  it("for the first time is every row once", async () => {
+    const { measured } = await setUp(10_000);
+    const { report, rows, writes } = await measured();
+    expect(report.converged).toBe(true);
+    expect({ rows, writes }).toEqual({ rows: 10_001, writes: 0 });
+  });
+});
+
+describe("a pass over ten thousand resources gives way to the event loop", () => {
+  const COUNT = 10_000;
+
+  it("after each page, and now and then while it wants and judges them", async () => {
+    const { reconciler, asked } = await setUp(COUNT);
+    let mostRows = 0;
+    const turns = await turnsDuring(
+      () => reconciler.reconcile(),
+      () => {
+        mostRows = Math.max(mostRows, asked.rows);
+        asked.rows = 0;
+      },
+    );
+    expect(mostRows).toBeLessThanOrEqual(PAGE + 1);
+    // Ten each while they are read, wanted and marked to be judged, and twenty while they are judged.
+    expect(turns).toBeGreaterThanOrEqual(50);
+  });
+
+  it("while it takes an answer of observe", async () => {
+    let taken = 0;
+    function* items(): Generator<ObservedResource> {
+      for (let index = 0; index < COUNT; index += 1) {
+        taken += 1;
+        yield { id: `${GROUP}-${index}` };
+      }
+    }
+    const { reconciler } = await setUp(COUNT, { observe: () => items() });
+    let most = 0;
+    await turnsDuring(
+      () => reconciler.reconcile(),
+      () => {
+        most = Math.max(most, taken);
+        taken = 0;
+      },
+    );
+    expect(most).toBeLessThanOrEqual(1_000);
+  });
+
+  it("while it weighs what is to be done about each", async () => {
+    let asked = 0;
+    const owns = (): boolean => {
+      asked += 1;
+      return false;
+    };
+    const desired = () => Array.from({ length: COUNT }, (_, index) => ({ id: `api-${index}` }));
+    const { reconciler } = await setUp(0, { desired, shards: { owns, epochOf: () => undefined } });
+    let most = 0;
+    await turnsDuring(
+      () => reconciler.plan(),
+      () => {
+        most = Math.max(most, asked);
+        asked = 0;
+      },
+    );
+    expect(most).toBeGreaterThan(0);
+    expect(most).toBeLessThanOrEqual(500);
+  });
+
+  it("while it reads them all for a policy that names no quiet time", async () => {
+    const { reconciler, asked } = await setUp(COUNT, { staleness: { assess: () => ({ verdict: "fresh" }) } });
+    let mostRows = 0;
+    await turnsDuring(
+      () => reconciler.reconcile(),
+      () => {
+        mostRows = Math.max(mostRows, asked.rows);
+        asked.rows = 0;
+      },
+    );
+    expect(mostRows).toBeLessThanOrEqual(PAGE + 1);
+  });
+});
