@@ -49,9 +49,9 @@ function judgeNewest(judgement: Judgement, newest: ResourceRow): boolean {
 
 /** Nothing is in the ledger. */
 function createFirst(judgement: Judgement): void {
-  const { slot, context } = judgement;
-  const { id, items, wanted } = slot;
-  const known = [...items].sort((a, b) => (b.incarnation ?? 0) - (a.incarnation ?? 0))[0];
+  const { slot, context, matches } = judgement;
+  const { id, wanted } = slot;
+  const known = matches.strays.at(-1);
   if (known === undefined) {
     judgement.drifts("missing");
     judgement.proposes("create", judgement.next("create", undefined, "Missing"), { by: absenceDoubt(judgement) });
@@ -100,7 +100,7 @@ function createAgain(judgement: Judgement, row: ResourceRow): void {
 function remake(judgement: Judgement, row: ResourceRow): void {
   judgement.drifts("outdated");
   const reason = SPEC_CHANGED;
-  if (isUnmade(row) || judgement.isGone(row)) {
+  if (isUnmade(judgement, row) || judgement.isGone(row)) {
     const step = judgement.next("create", row, reason, row);
     judgement.proposes("create", step, { by: fence(judgement, row) });
   } else end(judgement, row, { reason });
@@ -172,7 +172,7 @@ function isMissing(judgement: Judgement, row: ResourceRow): boolean {
   const step = judgement.next("create", row, reason, row);
   const shownBy = judgement.shownBy(row);
   const at = judgement.replacementAt(row, nowMs);
-  if (!judgement.hasPassed(shownBy)) judgement.proposes("create", step, { by: "grace", until: shownBy });
+  if (!judgement.isObservedSince(shownBy)) judgement.proposes("create", step, { by: "grace", until: shownBy });
   else if (observed === "unconfirmed") judgement.proposes("create", step, { by: "unconfirmedEmpty" });
   else if (judgement.hasPassed(at)) judgement.proposes("create", step, { by: fence(judgement, row) });
   else {

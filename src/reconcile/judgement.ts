@@ -115,6 +115,11 @@ export class Judgement {
     return this.context.nowMs >= at;
   }
 
+  /** Whether the observation was asked for at this moment or later. */
+  isObservedSince(at: number): boolean {
+    return (this.context.observedAt ?? this.context.nowMs) >= at;
+  }
+
   /** Whether the row's resource was observed. */
   isObserved({ incarnation }: ResourceRow): boolean {
     return this.matches.byIncarnation.has(incarnation);
@@ -134,7 +139,7 @@ export class Judgement {
     // What was observed does not say which incarnation it is: it may be this one, unless that was asked to end.
     if (this.matches.isAmbiguous && !this.#hasAcceptedEnd(row)) return false;
     const isGoneAt = this.shownBy(row);
-    if (this.hasPassed(isGoneAt)) return true;
+    if (this.isObservedSince(isGoneAt)) return true;
     if (isGoneAt < Number.POSITIVE_INFINITY) this.looksAt(isGoneAt);
     return false;
   }

@@ -1,3 +1,4 @@
+import { Stopwatch } from "../clock.ts";
 import { EvenkeelError } from "../errors.ts";
 import { makeNonce } from "../random.ts";
 import { type DesiredSet, desiredOfText, desiredTextOf } from "../resources/desired-text.ts";
@@ -65,6 +66,8 @@ export class Survey<Spec> {
   #desiredSet: DesiredSet | undefined;
   #desiredKind: AnswerKind | "unset" = "unset";
   #observedKind: AnswerKind | "ledger";
+  /** Since the last observation was asked for. */
+  #asked: Stopwatch | undefined;
   #generation = 0;
   /** The last complete answer was empty, and not believed. */
   #emptyOnce = { desired: false, observe: false };
@@ -82,7 +85,8 @@ export class Survey<Spec> {
 
   /** A whole look: asks the callbacks, then the ledger, in this order, so that no resource is older than its row. */
   async look(terms: LookTerms): Promise<Found> {
-    const { desired, observe } = this.#settings;
+    const { desired, observe, clock } = this.#settings;
+    const asked = new Stopwatch(clock);
     const [wanted, seen] = await Promise.all([
       desired && askDesired(this.#settings, terms.context),
       observe && askObserved(this.#settings, terms.context),
@@ -94,6 +98,7 @@ export class Survey<Spec> {
       await this.#forgetTombstones(terms);
       const unknowns: Unknown[] = [];
       const isFenced = await this.#takeDesired(wanted, stored, terms, unknowns);
+      if (seen !== undefined && seen.kind !== "unknown") this.#asked = asked;
       await this.#takeObserved(seen, terms, unknowns);
       const silent = await this.#watch.refresh(this.reader, view, this.reader.now(), this.#bringsBeats);
       for (const id of silent) view.touch(id);
@@ -299,6 +304,7 @@ export class Survey<Spec> {
       generation,
       desired: this.#desiredKind === "unset" ? "partial" : this.#desiredKind,
       observed: this.#observedKind,
+      observedAt: nowMs - (this.#asked?.elapsedMs() ?? 0),
       replacement,
       canUpdate: update !== undefined,
       canForce: forceTerminate !== undefined,

@@ -11,6 +11,8 @@ export interface JudgeContext {
   readonly desired: AnswerKind;
   /** `ledger`: its own rows are the observation. From a partial answer, nothing is missing or gone. */
   readonly observed: AnswerKind | "ledger";
+  /** When the observation was asked for: what came about since then it can't show. Defaults to now. */
+  readonly observedAt?: number;
   readonly replacement: "replaceFirst" | "fenceFirst";
   readonly canUpdate: boolean;
   readonly canForce: boolean;
