@@ -52,8 +52,11 @@ export class Cloud {
     return this.#calls;
   }
 
+  /** From now on all goes well, but for what is silent already. */
   heal(): void {
     this.#isFaulty = false;
+    const now = this.#terms.clock.now();
+    for (const thing of this.things.values()) if (thing.silentAt > now) thing.silentAt = Number.POSITIVE_INFINITY;
   }
 
   /** Nothing beats any more. */

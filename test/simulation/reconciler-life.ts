@@ -1,5 +1,5 @@
-import type { Clock, LedgerStore, Random } from "../../src/index.ts";
 import { sleepOn, type Timer } from "../../src/clock.ts";
+import type { Clock, LedgerStore, Random } from "../../src/index.ts";
 
 interface LifeTerms {
   readonly clock: Clock;

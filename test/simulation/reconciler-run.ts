@@ -123,13 +123,14 @@ export async function simulateReconcilers(seed: number, mutation: Mutation = {})
     while (isFaulty) {
       await clock.sleep(between(random, 100, 5_000));
       const { life } = process.current;
+      const draw = random.float();
       if (life.isDead) process.current = process.boot();
-      else if (chance(0.1)) {
+      else if (draw < 0.1) {
         life.freeze();
         await clock.sleep(between(random, 1, LEASE_MS * 3));
         life.thaw();
-      } else if (chance(0.1)) {
-        process.partition.cut((["requests", "replies", "both"] as const)[between(random, 0, 2)]);
+      } else if (draw < 0.2) {
+        process.partition.cut(chance(0.5) ? "both" : chance(0.5) ? "requests" : "replies");
         await clock.sleep(between(random, 1, LEASE_MS * 3));
         process.partition.heal();
       }
@@ -150,7 +151,7 @@ export async function simulateReconcilers(seed: number, mutation: Mutation = {})
   const silence = async (): Promise<void> => {
     if (!chance(0.2)) return;
     await clock.sleep(between(random, 0, FAULTS_MS / 2));
-    beats.cut();
+    beats.cut("both");
     await clock.sleep(between(random, 0, STALE_MS * 2));
     beats.heal();
   };

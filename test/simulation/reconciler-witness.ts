@@ -54,7 +54,8 @@ export function witnessed(store: LedgerStore, group: string): Witness {
     const isHeld = before?.leaseExpiresAt !== undefined && before.leaseExpiresAt > after.readAt;
     // What was seen to be gone, or fell silent, is so whoever acts on it.
     const isFinding = before?.state !== "PENDING" && (after.state === "TERMINATED" || after.state === "FAILED");
-    if (isHeld && !isFinding && holders.get(name) !== process) violation(`${process} changed ${name} while another held it`);
+    if (isHeld && !isFinding && holders.get(name) !== process)
+      violation(`${process} changed ${name} while another held it`);
     if (after.fencingToken !== (before?.fencingToken ?? 0) && after.leaseExpiresAt !== undefined) {
       if (after.fencingToken <= highestToken(known)) violation(`the fencing token of ${name} did not rise`);
       holders.set(name, process);
