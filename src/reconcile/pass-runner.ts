@@ -216,7 +216,8 @@ export class PassRunner<Spec> {
     view.touch(step.id);
     // That of the pass that began it: what is desired may have changed since.
     const generation = this.#generationOf.get(step) ?? 0;
-    recordRetry(this.#retries, outcome, { nowMs: reader.now(), generation });
+    const { terminateGraceMs } = this.#settings;
+    recordRetry(this.#retries, outcome, { nowMs: reader.now(), generation, terminateGraceMs });
     this.#notes.ended(outcome);
   }
 

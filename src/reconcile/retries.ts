@@ -82,10 +82,13 @@ export class Retries {
     this.#retries.set(key, { id, until, delayMs, isAsked });
   }
 
-  /** Accepted, and not seen to be carried out: if it still isn't after its grace period, it is asked for again, ever more rarely. */
-  accepted(key: string, id: string, nowMs: number): void {
+  /**
+   * Accepted, and not seen to be carried out: if it still isn't after its grace period, it is asked for again, ever more rarely.
+   * @param graceMs - for how long at least it is not asked for again.
+   */
+  accepted(key: string, id: string, nowMs: number, graceMs: number): void {
     if (!this.#accepted.has(key)) this.#accepted.set(key, nowMs);
-    const delayMs = this.#backoff.next(key);
+    const delayMs = Math.max(graceMs, this.#backoff.next(key));
     this.#retries.set(key, { id, until: nowMs + delayMs, delayMs, isAsked: false });
   }
 
@@ -128,7 +131,11 @@ export class Retries {
 export function recordRetry(
   retries: Retries,
   { step, result, error, row }: StepOutcome,
-  { nowMs, generation }: { readonly nowMs: number; readonly generation: number },
+  {
+    nowMs,
+    generation,
+    terminateGraceMs = 0,
+  }: { readonly nowMs: number; readonly generation: number; readonly terminateGraceMs?: number },
 ): void {
   const { id, incarnation, type } = step;
   const externalId = "externalId" in step ? step.externalId : undefined;
@@ -140,7 +147,7 @@ export function recordRetry(
   const isEnding = type === "terminate" || type === "forceTerminate";
   // The outside world has said yes; whether it did so is seen later.
   if (isEnding && (step.row === undefined || step.again || row?.state === "TERMINATING")) {
-    retries.accepted(key, id, nowMs);
+    retries.accepted(key, id, nowMs, terminateGraceMs);
     return;
   }
   retries.succeeded(key);

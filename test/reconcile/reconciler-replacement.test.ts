@@ -120,11 +120,11 @@ describe("replacements of one slot", () => {
 
 describe("creations", () => {
   it("begin in batches of 1, 2, 4, up to the concurrency", async () => {
-    const gates: ReturnType<typeof deferred>[] = [];
+    const gates: ReturnType<typeof deferred<void>>[] = [];
     const { reconciler, clock } = setUpReconciler({
       concurrency: 5,
       create: () => {
-        const gate = deferred();
+        const gate = deferred<void>();
         gates.push(gate);
         return gate.promise;
       },
