@@ -18,7 +18,7 @@ export function end(
 ): void {
   if (judgement.isHeld(row)) return;
   const { id, incarnation } = row;
-  if (isUnmade(row) || judgement.isGone(row)) {
+  if (isUnmade(judgement, row) || judgement.isGone(row)) {
     const why = row.state === "PENDING" ? reason : "NotObserved";
     judgement.proposes("ledger", { type: "drop", id, incarnation, reason: why, row }, { by: heldBy });
     return;
@@ -26,9 +26,9 @@ export function end(
   judgement.proposesEnd({ type: "terminate", id, incarnation, reason, row, again: false }, heldBy, isSilent);
 }
 
-/** Whether it is known that nothing was made: whoever tried said so. */
-export function isUnmade({ state, attempt }: ResourceRow): boolean {
-  return state === "PENDING" && attempt === 0;
+/** Whether it is known that nothing was made: whoever tried said so, and nothing is seen of it. */
+export function isUnmade(judgement: Judgement, row: ResourceRow): boolean {
+  return row.state === "PENDING" && row.attempt === 0 && !judgement.isObserved(row);
 }
 
 /** Goes on with the end of a row that is TERMINATING. */

@@ -1,5 +1,6 @@
 import { end, endTerminating, endZombies } from "./ending.ts";
-import { fail, judgeWanted } from "./judge-wanted.ts";
+import { fail } from "./failing.ts";
+import { judgeWanted } from "./judge-wanted.ts";
 import { Judgement } from "./judgement.ts";
 import { isLive, type Slot } from "./slot.ts";
 import type { JudgeContext, Verdict } from "./verdict.ts";
