@@ -270,7 +270,9 @@ export class Simulation {
     try {
       for (const step of composition.steps) {
         const outcome = this.#execute(step, this.#faults.shift() ?? "none");
-        recordRetry(this.#retries, outcome, { nowMs: this.nowMs, generation: this.#generation });
+        const { nowMs } = this;
+        const terms = { nowMs, generation: this.#generation, terminateGraceMs: TERMINATE_GRACE_MS };
+        recordRetry(this.#retries, outcome, terms);
         if ("how" in step) creations.push(outcome);
       }
       if (creations.some(({ result }) => result === "done")) this.#retries.creationsAnew();
