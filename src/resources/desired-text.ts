@@ -111,7 +111,11 @@ export async function desiredTextOf(set: DesiredSet): Promise<string> {
     await turns.turn();
   }
   if (texts.length > 0) parts.push(texts.join());
-  return `[${parts.join()}]`;
+  if (parts.length === 0) return "[]";
+  // One copy: what is put around a text of 100 MB afterwards is a second one, when the text is read.
+  parts[0] = `[${parts[0]}`;
+  parts.push(`${parts.pop()}]`);
+  return parts.join();
 }
 
 function textOfEntry({ id, spec, deletionCost }: DesiredEntry): string {
