@@ -19,6 +19,7 @@ const ITEM_FIELDS = {
   lastHeartbeatAt: rules.custom("epoch milliseconds", (value) => Number.isFinite(value) && (value as number) >= 0),
   healthy: rules.flag,
 } as const;
+const ITEM_RULES = Object.entries(ITEM_FIELDS);
 
 /** Asks the user's `observe`. */
 export function askObserved<Spec>(
@@ -83,11 +84,12 @@ async function acceptItems(given: Iterable<unknown>, signal: AbortSignal): Promi
 function acceptItem(item: unknown, position: number): ObservedResource {
   if (typeof item !== "object" || item === null)
     throw invalidOptions("observe", `the item at ${position} must be an object with an id`);
-  const { id, ...given } = item as Record<string, unknown>;
+  const given = item as Record<string, unknown>;
+  const { id } = given;
   if (!rules.name.test(id))
     throw invalidOptions("observe", `the id of the item at ${position} must be ${rules.name.says}`);
   const accepted: Record<string, unknown> = { id };
-  for (const [name, rule] of Object.entries(ITEM_FIELDS)) {
+  for (const [name, rule] of ITEM_RULES) {
     const value = given[name];
     // `null` is how many APIs say that there is none.
     if (value === undefined || value === null) continue;

@@ -128,7 +128,8 @@ export class StalenessWatch {
       else if (Number.isFinite(checkAt)) this.#look(checkAt);
       if (turns.isDue()) await turns.turn();
     }
-    for (const key of [...this.#checkAt.keys()]) {
+    for (const key of this.#checkAt.keys()) {
+      if (turns.isDue()) await turns.turn();
       if (provisioned.has(key)) continue;
       this.#checkAt.delete(key);
       this.#readings.delete(key);
