@@ -27,11 +27,12 @@ process.on("SIGTSTP", () => process.kill(process.pid, "SIGSTOP"));
 
 // It may have gone before we listened.
 if (!process.connected) end("its pool is gone");
-say("is at work");
-for (;;) {
+
+for (let beats = 0; ; beats += 1) {
   try {
     const { accepted, superseded } = await ledger.heartbeat(id, { incarnation: Number(incarnation) });
     if (!accepted) end(superseded ? "it was replaced" : "nobody knows it");
+    if (beats === 0) say("is at work");
   } catch (error) {
     say(`could not beat: ${error}`);
   }
