@@ -14,11 +14,14 @@ export interface Worker {
 
 const running = new Set<ChildProcess>();
 
-/** Starts a file of `test/support` with the arguments given, and waits until it says that it is ready. */
+/**
+ * Starts a file of `test/support`, or of a `file:` URL, with the arguments given, and waits until it says that it is ready. One that is
+ * JavaScript already starts several times as fast.
+ */
 export async function startWorker(file: string, ...args: string[]): Promise<Worker> {
   const path = fileURLToPath(new URL(file, import.meta.url));
   const child = fork(path, args, {
-    execArgv: ["--import", "tsx", "--no-warnings"],
+    execArgv: [...(file.endsWith(".ts") ? ["--import", "tsx"] : []), "--no-warnings"],
     stdio: ["ignore", "inherit", "inherit", "ipc"],
   });
   running.add(child);
