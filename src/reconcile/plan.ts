@@ -1,20 +1,19 @@
 import { turnOfEventLoop } from "../clock.ts";
 import { digest } from "../digest.ts";
-import type { ResourceRecord } from "../resources/resource.ts";
-import { resourceOf } from "../resources/resource-of.ts";
 import { disruptionBudget, type MaxUnavailable } from "./disruption-budget.ts";
 import { judgeMass, type MassGuardJudgement, type MassGuardSettings } from "./mass-guard.ts";
+import { byId, byRank, type Candidate, inOrder, ranked, rankedBy } from "./plan-order.ts";
 import type { HeldAction, HeldBy, PlannedAction } from "./planned.ts";
 import { Selection } from "./selection.ts";
 import { isLive } from "./slot.ts";
 import type { Step } from "./step.ts";
-import { byDefault, compareNatural, rankSurplus, type SurplusCandidate, type SurplusOrder } from "./surplus.ts";
+import type { SurplusOrder } from "./surplus.ts";
 import type { Proposal, Verdict } from "./verdict.ts";
 
 /** Held actions beyond what a pass may do are listed up to this many: of a million missing ones nobody reads a list. */
 const MOST_LISTED = 500;
 /** How many verdicts are weighed in one turn of the event loop. */
-const SLICE = 500;
+const SLICE = 250;
 
 /** What the verdicts of the slots are weighed by. All moments are of the store's clock. */
 export interface PlanContext {
@@ -78,11 +77,6 @@ export function planHash(generation: number, steps: readonly PlannedAction[], he
   return digest("1", String(generation), ...parts);
 }
 
-interface Candidate extends Proposal {
-  /** What it is ranked by, where it is a termination. */
-  readonly surplus?: SurplusCandidate<never>;
-}
-
 class Composer {
   readonly #context: PlanContext;
   readonly #held: Selection<HeldAction>;
@@ -140,7 +134,10 @@ class Composer {
     for (const proposal of proposals) {
       const heldBy = this.#context.blockedBy ?? (isOurs ? proposal.heldBy : "notOwner");
       if (heldBy !== undefined && !this.#isLifted(heldBy)) this.#hold(proposal.step, heldBy);
-      else if (proposal.kind === "terminate") this.#lanes.terminate.add(this.#ranked(proposal, slot.lastCost));
+      else if (proposal.kind === "terminate")
+        this.#lanes.terminate.add(
+          ranked(proposal, { deletionCost: slot.lastCost, withSpec: this.#context.surplus !== undefined }),
+        );
       else this.#lanes[proposal.kind].add(proposal);
     }
   }
@@ -219,13 +216,6 @@ class Composer {
     return wanted.slice(0, budget);
   }
 
-  #ranked(proposal: Proposal, deletionCost = 0): Candidate {
-    const { step, isSilent = false } = proposal;
-    // Its spec is decoded, which takes time, only where somebody may look at it.
-    const resource = recordOf(step, this.#context.surplus !== undefined);
-    return { ...proposal, surplus: { resource, stale: isSilent, deletionCost } };
-  }
-
   #isLifted(heldBy: HeldBy): boolean {
     return this.#context.isApproved && (heldBy === "unconfirmedEmpty" || heldBy === "massGuard");
   }
@@ -241,65 +231,4 @@ class Composer {
 
 function isCreation({ step }: Candidate): boolean {
   return step.type === "create" || step.type === "replace";
-}
-
-function byId(a: Candidate, b: Candidate): number {
-  return (
-    compareNatural(a.step.id, b.step.id) ||
-    // What fails is marked so before its replacement is made.
-    Number(b.step.type === "fail") - Number(a.step.type === "fail") ||
-    a.step.incarnation - b.step.incarnation
-  );
-}
-
-function byRank(a: Candidate, b: Candidate): number {
-  const [one, other] = [a.surplus, b.surplus];
-  return (one === undefined || other === undefined ? 0 : byDefault(one, other)) || byExternalId(a.step, b.step);
-}
-
-/** In an order of the user's, which may not be one, and so has to see all at once. */
-function rankedBy(order: SurplusOrder<never>, batch: Candidate[]): Candidate[] {
-  const byCandidate = new Map(
-    batch.sort(byRank).flatMap((one) => (one.surplus === undefined ? [] : [[one.surplus, one]])),
-  );
-  return rankSurplus(byCandidate.keys(), order).flatMap((ranked) => byCandidate.get(ranked) ?? []);
-}
-
-/** Tells resources without a row apart. */
-function byExternalId(a: Step, b: Step): number {
-  const [one, other] = [a, b].map((step) => ("externalId" in step ? (step.externalId ?? "") : ""));
-  return compareTexts(one ?? "", other ?? "");
-}
-
-function inOrder(a: HeldAction, b: HeldAction): number {
-  return (
-    compareNatural(a.id, b.id) ||
-    a.incarnation - b.incarnation ||
-    compareTexts(a.type, b.type) ||
-    compareTexts(a.reason, b.reason) ||
-    compareTexts(a.heldBy, b.heldBy)
-  );
-}
-
-function compareTexts(a: string, b: string): number {
-  return a === b ? 0 : a < b ? -1 : 1;
-}
-
-/** The resource that a termination is of; one without a row is younger than all. */
-function recordOf(step: Step, withSpec: boolean): ResourceRecord<never> {
-  if ("row" in step && step.row !== undefined) {
-    const { spec: _spec, ...row } = step.row;
-    return resourceOf<never>(withSpec ? step.row : row);
-  }
-  const { id, incarnation } = step;
-  return {
-    group: "",
-    id,
-    incarnation,
-    state: "FAILED",
-    generation: 0,
-    createdAt: Number.MAX_SAFE_INTEGER,
-    fencingToken: 0,
-    version: 0,
-  };
 }
