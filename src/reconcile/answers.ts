@@ -106,6 +106,7 @@ function answered<T>(
   { signal: ends, ...context }: PassContext,
   ask: (ctx: PassContext) => Promise<{ readonly complete: boolean; readonly value: T }>,
 ): Promise<Answer<T>> {
+  if (ends.aborted) return Promise.resolve({ kind: "unknown", error: ends.reason });
   return new Promise((resolve) => {
     const controller = new AbortController();
     const settle = (answer: Answer<T>): void => {
