@@ -7,6 +7,8 @@ import { OrderedSet } from "./memory-ordered-set.ts";
 /** A row's place in the indexes, of which each row has one for life. */
 interface Slot {
   record: ResourceRecord;
+  /** That of the incarnation before it. */
+  older: Slot | undefined;
   /** Tells slots apart that an index has at one key. */
   readonly number: number;
 }
@@ -22,8 +24,8 @@ interface RowIndex {
  * there is: nothing new and nothing stale among a million rows are found out by a look at one.
  */
 export class MemoryRows implements ResourceRows {
-  /** The incarnations of each id, oldest first. */
-  readonly #byId = new ShardedMap<Slot[]>();
+  /** The newest incarnation of each id. */
+  readonly #byId = new ShardedMap<Slot>();
   readonly #inOrder = new OrderedSet<Slot>((a, b) => compareRows(a.record, b.record));
   readonly #byChange = indexBy((record) => record.sequence);
   readonly #bySilence = indexBy((record) => (record.state === "PROVISIONED" ? silentSince(record) : undefined));
@@ -36,7 +38,7 @@ export class MemoryRows implements ResourceRows {
   }
 
   newest(id: string): ResourceRecord | undefined {
-    return this.#byId.get(id)?.at(-1)?.record;
+    return this.#byId.get(id)?.record;
   }
 
   save(record: ResourceRecord): void {
@@ -57,9 +59,7 @@ export class MemoryRows implements ResourceRows {
     if (slot === undefined) return;
     for (const index of this.#indexes) leave(index, slot);
     this.#inOrder.delete(slot);
-    const others = this.#byId.get(id)?.filter((other) => other !== slot) ?? [];
-    if (others.length === 0) this.#byId.delete(id);
-    else this.#byId.set(id, others);
+    this.#unlink(id, slot);
   }
 
   /** Those after a row, by id and incarnation. */
@@ -97,16 +97,27 @@ export class MemoryRows implements ResourceRows {
   }
 
   #slot(id: string, incarnation: number): Slot | undefined {
-    return this.#byId.get(id)?.find(({ record }) => record.incarnation === incarnation);
+    let slot = this.#byId.get(id);
+    while (slot !== undefined && slot.record.incarnation !== incarnation) slot = slot.older;
+    return slot;
+  }
+
+  #unlink(id: string, slot: Slot): void {
+    let newer = this.#byId.get(id);
+    if (newer === slot) {
+      if (slot.older === undefined) this.#byId.delete(id);
+      else this.#byId.set(id, slot.older);
+      return;
+    }
+    while (newer !== undefined && newer.older !== slot) newer = newer.older;
+    if (newer !== undefined) newer.older = slot.older;
   }
 
   #add(record: ResourceRecord): void {
     this.#slots += 1;
-    const slot = { record, number: this.#slots };
     // A new incarnation is the highest of its id.
-    const incarnations = this.#byId.get(record.id);
-    if (incarnations === undefined) this.#byId.set(record.id, [slot]);
-    else incarnations.push(slot);
+    const slot: Slot = { record, older: this.#byId.get(record.id), number: this.#slots };
+    this.#byId.set(record.id, slot);
     this.#inOrder.add(slot);
     for (const index of this.#indexes) enter(index, slot);
   }
