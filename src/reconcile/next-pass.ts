@@ -1,6 +1,6 @@
+import type { Found } from "./found.ts";
 import type { ReconcilerSettings } from "./settings.ts";
 import type { StepOutcome } from "./step.ts";
-import type { Found } from "./survey.ts";
 
 /** How soon an own `observe` is asked again whether what was done shows; doubled each time that it doesn't. */
 const LOOK_AGAIN_MS = 1_000;

@@ -1,10 +1,10 @@
 import { Explanations } from "./explanations.ts";
+import type { Found } from "./found.ts";
 import type { BareEvent } from "./pass-runner.ts";
 import type { Explanation } from "./planned.ts";
 import { ReconcilerMetrics } from "./reconciler-metrics.ts";
 import type { ReconcilerSettings } from "./settings.ts";
 import type { StepOutcome } from "./step.ts";
-import type { Found } from "./survey.ts";
 
 /** Tells what passes did, found and held: to `explain()`, to the metrics and to whoever listens to events. */
 export class PassNotes<Spec> {

@@ -2,6 +2,7 @@ import { Stopwatch } from "../clock.ts";
 import type { ReconcilerEvent } from "../events.ts";
 import { invalidOptions } from "../option-rules.ts";
 import { isRetryAfter } from "../resources/action-errors.ts";
+import type { Found, LookTerms } from "./found.ts";
 import type { MetricSample } from "./metric-sample.ts";
 import { NextPasses } from "./next-pass.ts";
 import { type Interruption, PassExecution } from "./pass-execution.ts";
@@ -13,7 +14,7 @@ import { Retries, recordRetry } from "./retries.ts";
 import type { ReconcilerSettings } from "./settings.ts";
 import { isBlind, isConverged, Standing } from "./standing.ts";
 import type { Step, StepOutcome } from "./step.ts";
-import { type Found, type LookTerms, Survey } from "./survey.ts";
+import { Survey } from "./survey.ts";
 
 /** What failed in slots that are gone is forgotten once there is so much more of it than there are slots. */
 const MOST_FORGOTTEN_RETRIES = 1_000;

@@ -1,8 +1,9 @@
+import { EvenkeelError } from "../errors.ts";
 import { storeOperation } from "../store-operation.ts";
 import { type ConditionReasons, nextConditions, statusOf, statusText } from "./conditions.ts";
+import type { Found } from "./found.ts";
 import type { Condition } from "./planned.ts";
 import type { ReconcilerSettings } from "./settings.ts";
-import { type Found, reasonOf } from "./survey.ts";
 
 /** Conditions of this process alone, which say nothing of the group. */
 const OF_THIS_PROCESS: ReadonlySet<string> = new Set(["NotLeader", "Fenced", "Paused"]);
@@ -134,4 +135,10 @@ function whyNotConverged({ composition, unknowns, desired, observed }: Found): s
   if (desired === "unset") return "NothingDesiredYet";
   if (desired === "partial" || observed === "partial") return "PartialAnswer";
   return composition.held.length > 0 && composition.steps.length === 0 ? "Held" : "InProgress";
+}
+
+/** What a condition says of an error: ours in full, others by their name alone, since nobody knows what they tell. */
+function reasonOf(error: unknown): string {
+  if (error instanceof EvenkeelError) return error.message;
+  return error instanceof Error ? error.name : typeof error;
 }

@@ -1,56 +1,19 @@
 import { Stopwatch } from "../clock.ts";
-import { EvenkeelError } from "../errors.ts";
-import { makeNonce } from "../random.ts";
-import { type DesiredSet, desiredOfText, desiredTextOf } from "../resources/desired-text.ts";
 import type { DesiredState } from "../store.ts";
-import { storeOperation } from "../store-operation.ts";
-import { type Answer, askDesired, askObserved } from "./answers.ts";
-import { type AnswerKind, type JudgeContext, judge, type Verdict } from "./judge.ts";
+import { askDesired, askObserved } from "./answers.ts";
+import { Beliefs } from "./beliefs.ts";
+import type { Found, LookTerms, Unknown } from "./found.ts";
+import { judge } from "./judge.ts";
 import { LedgerReader, PAGE } from "./ledger-reader.ts";
 import { LedgerView } from "./ledger-view.ts";
-import type { ObservedResource, PassContext } from "./observation.ts";
 import { type Composition, compose } from "./plan.ts";
-import type { HeldBy } from "./planned.ts";
 import type { Retries } from "./retries.ts";
 import type { ReconcilerSettings } from "./settings.ts";
 import { StalenessWatch } from "./staleness-watch.ts";
+import type { JudgeContext, Verdict } from "./verdict.ts";
 
-/** From so many live slots on, an empty answer that would touch them all is not believed at once. */
-const EMPTY_GUARD_ROWS = 10;
 /** How long the ledger keeps a tombstone: as long as a zombie may come back to be recognised. */
 export const TOMBSTONE_MS = 3_600_000;
-
-/** How a look is to be taken. */
-export interface LookTerms {
-  /** A `dry` look writes nothing and confirms nothing. */
-  readonly mode: "dry" | "real";
-  readonly context: PassContext;
-  /** What keeps this process from acting at all. */
-  readonly blockedBy?: HeldBy;
-  /** For how long yet nobody is declared dead, in milliseconds; asked at each judgement. Defaults to 0. */
-  readonly graceLeftMs?: () => number;
-  readonly isApproved: boolean;
-}
-
-/** Something that could not be found out. */
-export interface Unknown {
-  readonly of: "observe" | "desired" | "staleness";
-  readonly error: unknown;
-}
-
-/** What a look found. */
-export interface Found {
-  readonly composition: Composition;
-  readonly generation: number;
-  readonly stored: DesiredState;
-  readonly unknowns: readonly Unknown[];
-  readonly desired: AnswerKind | "unset";
-  readonly observed: AnswerKind | "ledger";
-  /** The desired state could not be kept in the ledger, because a later leader was there. */
-  readonly isFenced: boolean;
-  /** When the next row may fall silent, by the store's clock. */
-  readonly silenceAt?: number;
-}
 
 /** Finds out what is desired, observed and in the ledger, and what follows from that. Acts on nothing. */
 export class Survey<Spec> {
@@ -59,26 +22,19 @@ export class Survey<Spec> {
   readonly #settings: ReconcilerSettings<Spec>;
   readonly #retries: Retries;
   readonly #isBusy: (id: string) => boolean;
+  readonly #beliefs: Beliefs<Spec>;
   readonly #watch: StalenessWatch;
   /** One look at a time changes the view. */
   #turn: Promise<unknown> = Promise.resolve();
-  #desiredText: string | undefined;
-  #desiredSet: DesiredSet | undefined;
-  #desiredKind: AnswerKind | "unset" = "unset";
-  #observedKind: AnswerKind | "ledger";
   /** Since the last observation was asked for. */
   #asked: Stopwatch | undefined;
-  #generation = 0;
-  /** The last complete answer was empty, and not believed. */
-  #emptyOnce = { desired: false, observe: false };
-  #bringsBeats = false;
 
   constructor(settings: ReconcilerSettings<Spec>, retries: Retries, isBusy: (id: string) => boolean) {
     this.#settings = settings;
     this.#retries = retries;
     this.#isBusy = isBusy;
-    this.#observedKind = settings.observe === undefined ? "ledger" : "partial";
     this.view = new LedgerView(settings.name);
+    this.#beliefs = new Beliefs(settings, this.view);
     this.reader = new LedgerReader(settings as ReconcilerSettings<unknown>);
     this.#watch = new StalenessWatch(settings.staleness);
   }
@@ -97,10 +53,10 @@ export class Survey<Spec> {
       await view.refresh((cursor) => this.reader.changedSince(cursor), PAGE);
       await this.#forgetTombstones(terms);
       const unknowns: Unknown[] = [];
-      const isFenced = await this.#takeDesired(wanted, stored, terms, unknowns);
+      const isFenced = await this.#beliefs.takeDesired(wanted, stored, terms, unknowns);
       if (seen !== undefined && seen.kind !== "unknown") this.#asked = asked;
-      await this.#takeObserved(seen, terms, unknowns);
-      const silent = await this.#watch.refresh(this.reader, view, this.reader.now(), this.#bringsBeats);
+      await this.#beliefs.takeObserved(seen, terms, unknowns, this.reader.now());
+      const silent = await this.#watch.refresh(this.reader, view, this.reader.now(), this.#beliefs.bringsBeats);
       for (const id of silent) view.touch(id);
       if (view.dirtyCount > 0) await this.reader.lookAtClock();
       const blockedBy = terms.blockedBy ?? (unknowns.length > 0 ? "unknown" : isFenced ? "notLeader" : undefined);
@@ -125,8 +81,8 @@ export class Survey<Spec> {
     return this.#inTurn(async () => {
       const stored = await this.reader.desired();
       await this.view.refresh((cursor) => this.reader.changedSince(cursor), PAGE);
-      if (this.#settings.desired === undefined) await this.#takeStored(stored);
-      const silent = await this.#watch.refresh(this.reader, this.view, this.reader.now(), this.#bringsBeats);
+      if (this.#settings.desired === undefined) await this.#beliefs.takeStored(stored);
+      const silent = await this.#watch.refresh(this.reader, this.view, this.reader.now(), this.#beliefs.bringsBeats);
       for (const id of silent) this.view.touch(id);
       return this.#found(await this.#compose(terms), stored, [], false);
     });
@@ -142,114 +98,14 @@ export class Survey<Spec> {
     const silenceAt = this.#watch.nextAt;
     return {
       composition,
-      generation: this.#generation,
+      generation: this.#beliefs.generation,
       stored,
       unknowns,
-      desired: this.#desiredKind,
-      observed: this.#observedKind,
+      desired: this.#beliefs.desired,
+      observed: this.#beliefs.observed,
       isFenced,
       ...(silenceAt === undefined ? {} : { silenceAt }),
     };
-  }
-
-  // ------------------------------------------------------------------------------------------------ answers
-
-  /** @returns whether a later leader kept the answer out of the ledger. */
-  async #takeDesired(
-    answer: Answer<DesiredSet> | undefined,
-    stored: DesiredState,
-    terms: LookTerms,
-    unknowns: Unknown[],
-  ): Promise<boolean> {
-    if (answer === undefined) {
-      await this.#takeStored(stored);
-      return false;
-    }
-    if (answer.kind === "unknown") {
-      unknowns.push({ of: "desired", error: answer.error });
-      this.#generation = stored.generation;
-      return false;
-    }
-    const kind = answer.kind === "complete" && isEmptySet(answer.value) ? this.#believe("desired", terms) : answer.kind;
-    await this.#become("desired", kind);
-    await this.view.want(answer.value);
-    if (kind !== "complete") {
-      if (answer.kind === "partial") this.#emptyOnce.desired = false;
-      this.#generation = stored.generation;
-      return false;
-    }
-    if (!isEmptySet(answer.value)) this.#emptyOnce.desired = false;
-    const text = await desiredTextOf(answer.value);
-    if (text === stored.desired) {
-      this.#generation = stored.generation;
-      return false;
-    }
-    this.#generation = stored.generation + 1;
-    if (terms.mode === "dry" || terms.blockedBy !== undefined) return false;
-    return this.#keepDesired(text);
-  }
-
-  async #takeStored({ desired, generation }: DesiredState): Promise<void> {
-    this.#generation = generation;
-    if (desired === undefined) {
-      await this.#become("desired", "unset");
-      return;
-    }
-    if (desired !== this.#desiredText || this.#desiredSet === undefined) {
-      this.#desiredSet = await desiredOfText(desired);
-      this.#desiredText = desired;
-    }
-    await this.#become("desired", "complete");
-    await this.view.want(this.#desiredSet);
-  }
-
-  async #keepDesired(desired: string): Promise<boolean> {
-    const { clock, random, storeTimeoutMs, store, name, leader } = this.#settings;
-    const request = { group: name, epoch: leader?.epoch ?? 0, nonce: makeNonce(random), desired };
-    const result = await storeOperation({
-      clock,
-      random,
-      budgetMs: storeTimeoutMs,
-      send: (call) => store.resources.setDesired(request, call),
-    });
-    if (result.status === "fenced") return true;
-    this.#generation = result.generation;
-    return false;
-  }
-
-  async #takeObserved(
-    answer: Answer<readonly ObservedResource[]> | undefined,
-    terms: LookTerms,
-    unknowns: Unknown[],
-  ): Promise<void> {
-    if (answer === undefined) return;
-    if (answer.kind === "unknown") {
-      unknowns.push({ of: "observe", error: answer.error });
-      return;
-    }
-    const isEmpty = answer.kind === "complete" && answer.value.length === 0;
-    const kind = isEmpty ? this.#believe("observe", terms) : answer.kind;
-    if (!isEmpty) this.#emptyOnce.observe = false;
-    await this.#become("observed", kind);
-    this.#bringsBeats = await this.view.see(answer.value, this.reader.now());
-  }
-
-  /** Whether an empty answer is taken at its word: not before it was given twice, if it would touch many. */
-  #believe(of: "desired" | "observe", { mode, isApproved }: LookTerms): AnswerKind {
-    const { allowEmpty, massGuard } = this.#settings;
-    const fewest = massGuard === false ? EMPTY_GUARD_ROWS : massGuard.minRows;
-    if (allowEmpty || isApproved || this.view.live < fewest || this.#emptyOnce[of]) return "complete";
-    if (mode === "real") this.#emptyOnce[of] = true;
-    return "unconfirmed";
-  }
-
-  /** An answer of another kind is to be judged anew everywhere: other things follow from what it lacks. */
-  async #become(what: "desired" | "observed", kind: AnswerKind | "unset"): Promise<void> {
-    const before = what === "desired" ? this.#desiredKind : this.#observedKind;
-    if (before === kind) return;
-    if (what === "desired") this.#desiredKind = kind;
-    else this.#observedKind = kind as AnswerKind;
-    await this.view.touchAll();
   }
 
   async #forgetTombstones({ mode, blockedBy }: LookTerms): Promise<void> {
@@ -268,7 +124,7 @@ export class Survey<Spec> {
     const creationAt = this.#retries.creationAt(nowMs);
     return compose(this.#verdicts(this.#judgeContext(terms)), {
       nowMs,
-      generation: this.#generation,
+      generation: this.#beliefs.generation,
       ...(terms.blockedBy === undefined ? {} : { blockedBy: terms.blockedBy }),
       owns: (id) => shards?.owns(id) ?? true,
       isApproved: terms.isApproved,
@@ -297,13 +153,13 @@ export class Survey<Spec> {
   #judgeContext({ graceLeftMs }: LookTerms): JudgeContext {
     const { replacement, update, forceTerminate, terminateGraceMs, observeGraceMs } = this.#settings;
     const nowMs = this.reader.now();
-    const generation = this.#generation;
+    const generation = this.#beliefs.generation;
     const graceMs = graceLeftMs?.() ?? 0;
     return {
       nowMs,
       generation,
-      desired: this.#desiredKind === "unset" ? "partial" : this.#desiredKind,
-      observed: this.#observedKind,
+      desired: this.#beliefs.desired === "unset" ? "partial" : this.#beliefs.desired,
+      observed: this.#beliefs.observed,
       observedAt: nowMs - (this.#asked?.elapsedMs() ?? 0),
       replacement,
       canUpdate: update !== undefined,
@@ -324,10 +180,6 @@ export class Survey<Spec> {
   }
 }
 
-function isEmptySet(set: DesiredSet): boolean {
-  return set.kind === "count" ? set.count === 0 : set.resources.length === 0;
-}
-
 /** Somebody acts on it already. */
 function busyVerdict(slot: Verdict["slot"]): Verdict {
   return {
@@ -337,10 +189,4 @@ function busyVerdict(slot: Verdict["slot"]): Verdict {
     drift: { missing: 0, surplus: 0, stale: 0, outdated: 0 },
     disrupted: true,
   };
-}
-
-/** What a condition says of an error: ours in full, others by their name alone, since nobody knows what they tell. */
-export function reasonOf(error: unknown): string {
-  if (error instanceof EvenkeelError) return error.message;
-  return error instanceof Error ? error.name : typeof error;
 }

@@ -1,0 +1,37 @@
+import type { DesiredState } from "../store.ts";
+import type { PassContext } from "./observation.ts";
+import type { Composition } from "./plan.ts";
+import type { HeldBy } from "./planned.ts";
+import type { AnswerKind } from "./verdict.ts";
+
+/** How a look is to be taken. */
+export interface LookTerms {
+  /** A `dry` look writes nothing and confirms nothing. */
+  readonly mode: "dry" | "real";
+  readonly context: PassContext;
+  /** What keeps this process from acting at all. */
+  readonly blockedBy?: HeldBy;
+  /** For how long yet nobody is declared dead, in milliseconds; asked at each judgement. Defaults to 0. */
+  readonly graceLeftMs?: () => number;
+  readonly isApproved: boolean;
+}
+
+/** Something that could not be found out. */
+export interface Unknown {
+  readonly of: "observe" | "desired" | "staleness";
+  readonly error: unknown;
+}
+
+/** What a look found. */
+export interface Found {
+  readonly composition: Composition;
+  readonly generation: number;
+  readonly stored: DesiredState;
+  readonly unknowns: readonly Unknown[];
+  readonly desired: AnswerKind | "unset";
+  readonly observed: AnswerKind | "ledger";
+  /** The desired state could not be kept in the ledger, because a later leader was there. */
+  readonly isFenced: boolean;
+  /** When the next row may fall silent, by the store's clock. */
+  readonly silenceAt?: number;
+}
