@@ -20,20 +20,15 @@ export function ranked(
   return { ...proposal, surplus: { resource: recordOf(step, withSpec), stale: isSilent, deletionCost } };
 }
 
-/** By id, and what fails before its replacement. */
+/** By id, and then by incarnation: what fails before what replaces it. */
 export function byId(a: Candidate, b: Candidate): number {
-  return (
-    compareNatural(a.step.id, b.step.id) ||
-    // What fails is marked so before its replacement is made.
-    Number(b.step.type === "fail") - Number(a.step.type === "fail") ||
-    a.step.incarnation - b.step.incarnation
-  );
+  return compareNatural(a.step.id, b.step.id) || a.step.incarnation - b.step.incarnation;
 }
 
 /** Terminations in the default order of surplus. */
 export function byRank(a: Candidate, b: Candidate): number {
   const [one, other] = [a.surplus, b.surplus];
-  return (one === undefined || other === undefined ? 0 : byDefault(one, other)) || byExternalId(a.step, b.step);
+  return one === undefined || other === undefined ? 0 : byDefault(one, other);
 }
 
 /** In an order of the user's, which may not be one, and so has to see all at once. */
@@ -42,12 +37,6 @@ export function rankedBy(order: SurplusOrder<never>, batch: Candidate[]): Candid
     batch.sort(byRank).flatMap((one) => (one.surplus === undefined ? [] : [[one.surplus, one]])),
   );
   return rankSurplus(byCandidate.keys(), order as SurplusOrder).flatMap((ranked) => byCandidate.get(ranked) ?? []);
-}
-
-/** Tells resources without a row apart. */
-function byExternalId(a: Step, b: Step): number {
-  const [one, other] = [a, b].map((step) => ("externalId" in step ? (step.externalId ?? "") : ""));
-  return compareTexts(one ?? "", other ?? "");
 }
 
 /** What is held, by what it is of: equal only for what looks the same. */
