@@ -4,9 +4,9 @@ import { EvenkeelError } from "../errors.ts";
 import { invalidOptions, rules } from "../option-rules.ts";
 import { acceptDesired, type DesiredSet } from "../resources/desired-text.ts";
 import { turnTaker } from "../resources/in-turns.ts";
-import { identityOf } from "./ledger-view.ts";
 import type { ObservedResource, PassContext } from "./observation.ts";
 import type { ReconcilerSettings } from "./settings.ts";
+import { identityOf } from "./sight.ts";
 
 /** What a callback answered, if it is known: a throw, a timeout and rubbish are not. */
 export type Answer<T> =

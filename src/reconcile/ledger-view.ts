@@ -5,7 +5,10 @@ import { turnTaker } from "../resources/in-turns.ts";
 import { ShardedMap } from "../sharded-map.ts";
 import type { ChangedResources, ResourceRow, ResourceState } from "../store.ts";
 import type { ObservedResource } from "./observation.ts";
+import { identityOf, isSameSight, observedItem } from "./sight.ts";
+import { SilentReplacements } from "./silent-replacements.ts";
 import { isLive, type ObservedItem, type Slot, type WantedSpec } from "./slot.ts";
+import { Tombstones } from "./tombstones.ts";
 
 const NO_ITEMS: readonly ObservedItem[] = Object.freeze([]);
 /** Never pushed to. */
@@ -26,20 +29,6 @@ interface MutableSlot extends Slot {
   seenIn: number;
 }
 
-/** Why a row was made, if it was made in place of one that fell silent or ill. */
-const SILENCE: ReadonlySet<string | undefined> = new Set(["HeartbeatStale", "Unhealthy"]);
-
-interface Replacement {
-  readonly id: string;
-  readonly at: number;
-}
-
-interface Tombstone {
-  readonly id: string;
-  readonly incarnation: number;
-  readonly terminatedAt: number;
-}
-
 /**
  * What a reconciler knows of its group, kept from pass to pass, so that a pass costs what changed and not what there is. A slot is
  * dirty when something about it changed, or when it was not settled when it was last looked at; the others need not be judged.
@@ -55,10 +44,8 @@ export class LedgerView {
     TERMINATING: 0,
     TERMINATED: 0,
   };
-  /** In the order in which they were seen, which is about that of their times. */
-  #tombstones: Tombstone[] = [];
-  /** Of silent rows, in the order in which they were seen. */
-  #replacements: Replacement[] = [];
+  readonly #tombstones = new Tombstones();
+  readonly #replacements = new SilentReplacements();
   #live = 0;
   #cursor: string | undefined;
   #desired: DesiredSet | undefined;
@@ -148,8 +135,7 @@ export class LedgerView {
     if (known !== undefined && known.version >= row.version) return;
     const wasLive = slot.rows.some(isLive);
     if (known === undefined) {
-      if (row.incarnation > 1 && SILENCE.has(row.reason) && isLive(row))
-        this.#replacements.push({ id: row.id, at: row.createdAt });
+      this.#replacements.note(row);
       slot.rows = [...slot.rows, row].sort((a, b) => a.incarnation - b.incarnation);
     } else {
       this.#states[known.state] -= 1;
@@ -157,16 +143,14 @@ export class LedgerView {
     }
     this.#states[row.state] += 1;
     this.#live += Number(slot.rows.some(isLive)) - Number(wasLive);
-    if (row.state === "TERMINATED" && known?.state !== "TERMINATED") {
-      this.#tombstones.push({ id: row.id, incarnation: row.incarnation, terminatedAt: row.stateChangedAt });
-    }
+    if (row.state === "TERMINATED" && known?.state !== "TERMINATED") this.#tombstones.add(row);
     this.#soil(slot);
   }
 
   async #clearRows(): Promise<void> {
     const turns = turnTaker();
-    this.#tombstones = [];
-    this.#replacements = [];
+    this.#tombstones.clear();
+    this.#replacements.clear();
     for (const slot of this.#slots.values()) {
       for (const { state } of slot.rows) this.#states[state] -= 1;
       if (slot.rows.some(isLive)) this.#live -= 1;
@@ -176,35 +160,25 @@ export class LedgerView {
     }
   }
 
-  /** The slots whose silent row was replaced after this moment, and when that last happened. */
+  /** See {@link SilentReplacements.since}. */
   replacedSince(moment: number): { readonly ids: ReadonlySet<string>; readonly lastAt?: number } {
-    const last = this.#replacements.at(-1);
-    this.#replacements = this.#replacements.filter((replacement) => replacement === last || replacement.at > moment);
-    const ids = new Set(this.#replacements.filter(({ at }) => at > moment).map(({ id }) => id));
-    return { ids, ...(last === undefined ? {} : { lastAt: last.at }) };
+    return this.#replacements.since(moment);
   }
 
   /** Whether a tombstone is so old that the ledger may forget it. */
   hasTombstoneBefore(moment: number): boolean {
-    const [oldest] = this.#tombstones;
-    return oldest !== undefined && oldest.terminatedAt <= moment;
+    return this.#tombstones.hasBefore(moment);
   }
 
   /** Forgets tombstones, as the ledger has. */
   forgetTombstonesBefore(moment: number): void {
-    const kept: Tombstone[] = [];
-    for (const tombstone of this.#tombstones) {
-      if (tombstone.terminatedAt > moment) {
-        kept.push(tombstone);
-        continue;
-      }
-      const slot = this.#slots.get(tombstone.id);
+    for (const { id, incarnation: gone } of this.#tombstones.takeBefore(moment)) {
+      const slot = this.#slots.get(id);
       if (slot === undefined) continue;
-      slot.rows = slot.rows.filter(({ incarnation }) => incarnation !== tombstone.incarnation);
+      slot.rows = slot.rows.filter(({ incarnation }) => incarnation !== gone);
       this.#states.TERMINATED -= 1;
       this.#forgetEmpty(slot);
     }
-    this.#tombstones = kept;
   }
 
   // ------------------------------------------------------------------------------------------------ desired
@@ -321,33 +295,4 @@ export class LedgerView {
     this.#slots.delete(slot.id);
     this.#dirty.delete(slot.id);
   }
-}
-
-/** What tells the observed resources of one id apart. */
-export function identityOf({ incarnation, externalId }: ObservedResource): string {
-  return incarnation === undefined ? `e${externalId ?? ""}` : `i${incarnation}`;
-}
-
-/** A beat from the future is one of the moment when it was first told; one that is older than the last tells nothing. */
-function observedItem(item: ObservedResource, before: readonly ObservedItem[], nowMs: number): ObservedItem {
-  const { lastHeartbeatAt } = item;
-  if (lastHeartbeatAt === undefined) return item;
-  const last = before.find((other) => identityOf(other) === identityOf(item));
-  const isNews =
-    last?.beatAt === undefined || (lastHeartbeatAt !== last.lastHeartbeatAt && lastHeartbeatAt > last.beatAt);
-  return { ...item, beatAt: isNews ? Math.min(lastHeartbeatAt, nowMs) : (last?.beatAt as number) };
-}
-
-/** Whether nothing changed that a verdict depends on; beats are looked at by time. */
-function isSameSight(a: readonly ObservedItem[], b: readonly ObservedItem[]): boolean {
-  if (a.length !== b.length) return false;
-  return a.every((item, index) => {
-    const other = b[index];
-    return (
-      other !== undefined &&
-      identityOf(item) === identityOf(other) &&
-      item.externalId === other.externalId &&
-      item.healthy === other.healthy
-    );
-  });
 }

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { identityOf, LedgerView } from "../../src/reconcile/ledger-view.ts";
+import { LedgerView } from "../../src/reconcile/ledger-view.ts";
+import { identityOf } from "../../src/reconcile/sight.ts";
 import type { ResourceRow, ResourceState } from "../../src/store.ts";
 
 const START = 1_000_000;
@@ -110,6 +111,11 @@ describe("tombstones", () => {
     view.applyRow(row("b", 2));
     expect(view.hasTombstoneBefore(START - 1)).toBe(false);
     expect(view.hasTombstoneBefore(START)).toBe(true);
+    // Seen after later ones, because it was written to again.
+    view.applyRow(row("c", 1, { state: "TERMINATED", stateChangedAt: START - 10 }));
+    expect(view.hasTombstoneBefore(START - 10)).toBe(true);
+    view.forgetTombstonesBefore(START - 10);
+    expect(view.hasTombstoneBefore(START - 1)).toBe(false);
     view.forgetTombstonesBefore(START + 10);
     settleAll(view);
     expect(view.size).toBe(1);
@@ -175,5 +181,17 @@ describe("what is observed", () => {
     expect(await beat(START + 5_000, START + 1_000)).toBe(START);
     expect(await beat(START - 1_000, START + 2_000)).toBe(START);
     expect(await beat(START + 2_500, START + 3_000)).toBe(START + 2_500);
+  });
+
+  it("beats that the clock has fallen behind count as of when it did", async () => {
+    const view = new LedgerView("web");
+    const beat = async (lastHeartbeatAt: number, nowMs: number) => {
+      await view.see([{ id: "a", lastHeartbeatAt }], nowMs);
+      return view.slot("a")?.items[0]?.beatAt;
+    };
+    expect(await beat(START, START)).toBe(START);
+    expect(await beat(START, START - 3_600_000)).toBe(START - 3_600_000);
+    expect(await beat(START, START - 3_000_000)).toBe(START - 3_600_000);
+    expect(await beat(START - 2_900_000, START - 2_800_000)).toBe(START - 2_900_000);
   });
 });
