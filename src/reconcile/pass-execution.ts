@@ -91,13 +91,21 @@ export class PassExecution<Spec> {
     { signal, mayBegin, interruption, untilAt }: PassBounds,
   ): Promise<PassOutcomes> {
     if (steps.length === 0) return { outcomes: [], isCut: false };
+    let isCut = false;
+    const cut = this.#cut(interruption, untilAt, () => {
+      isCut = true;
+    });
+    // Something else is desired by now: nothing of this begins.
+    if (isCut) {
+      cut.clear();
+      return { outcomes: [], isCut };
+    }
     const settled: StepOutcome[] = [];
     const own = new Set(steps);
     const listener = (outcome: StepOutcome): void => {
       if (own.has(outcome.step)) settled.push(outcome);
     };
     this.#listeners.add(listener);
-    let isCut = false;
     const ending = this.#ending(signal);
     const execution = this.#executor
       .execute(steps, { signal: ending.signal, mayBegin: () => !isCut && mayBegin() })
@@ -107,12 +115,10 @@ export class PassExecution<Spec> {
         this.#underWay.delete(execution);
       });
     this.#underWay.add(execution);
-    const cut = interruption === undefined ? undefined : this.#cut(interruption, untilAt);
-    const outcomes = await Promise.race([execution, ...(cut === undefined ? [] : [cut.happened])]).finally(cut?.clear);
-    if (outcomes !== undefined) return { outcomes, isCut };
-    isCut = true;
+    const outcomes = await Promise.race([execution, cut.happened]).finally(cut.clear);
+    if (outcomes !== undefined) return { outcomes, isCut: false };
     execution.catch((error: unknown) => this.#hooks.onLateFailure(error)).finally(() => this.#hooks.onLateEnd());
-    return { outcomes: [...settled], isCut };
+    return { outcomes: [...settled], isCut: true };
   }
 
   /** Aborts when the reconciler stops or the leadership ends. */
@@ -129,14 +135,20 @@ export class PassExecution<Spec> {
     };
   }
 
+  /** When it is not waited any longer; without an interruption that is never. */
   #cut(
-    interruption: Interruption,
+    interruption: Interruption | undefined,
     untilAt: number | undefined,
+    onCut: () => void,
   ): { readonly happened: Promise<undefined>; clear(): void } {
     const { clock } = this.#settings;
     let timer: Timer | undefined;
     const happened = new Promise<undefined>((resolve) => {
-      const end = (): void => resolve(undefined);
+      const end = (): void => {
+        onCut();
+        resolve(undefined);
+      };
+      if (interruption === undefined) return;
       interruption.onRequest(end);
       if (untilAt !== undefined) timer = clock.setTimer(Math.max(1, untilAt - clock.now()), end);
     });

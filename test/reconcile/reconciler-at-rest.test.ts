@@ -39,6 +39,30 @@ describe("level-triggered", () => {
   });
 });
 
+describe("what is desired while a pass looks", () => {
+  it("is acted on at once: nothing of what it found begins any more", async () => {
+    let isSlow = false;
+    const { reconciler, clock, fleet, ledger } = setUpReconciler(
+      { resyncIntervalMs: 3_600_000 },
+      // It has read what is desired, and reads on.
+      { decide: ({ operation }) => (isSlow && operation === "resources.changedSince" ? { delayMs: 100 } : undefined) },
+    );
+    await ledger.setDesired([{ id: "a" }]);
+    reconciler.start();
+    await settle(clock);
+    await ledger.setDesired([{ id: "a" }, { id: "b" }]);
+    isSlow = true;
+    reconciler.wake();
+    await clock.advance(50);
+    isSlow = false;
+    await reconciler.setDesired([]);
+    await clock.advance(100);
+    await settle(clock);
+    expect(fleet.calls).toEqual(["create a/1", "terminate a/1"]);
+    await reconciler.stop();
+  });
+});
+
 describe("at rest", () => {
   it("100 calls of reconcile() call nobody, write nothing, and read the same number of times", async () => {
     const { reconciler, fleet, storeCalls } = setUpReconciler();
