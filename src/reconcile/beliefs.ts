@@ -119,10 +119,10 @@ export class Beliefs<Spec> {
   }
 
   /** Whether an empty answer is taken at its word: not before it was given twice, if it would touch many. */
-  #believe(of: "desired" | "observe", { mode, isApproved }: LookTerms): AnswerKind {
+  #believe(of: "desired" | "observe", { mode }: LookTerms): AnswerKind {
     const { allowEmpty, massGuard } = this.#settings;
     const fewest = massGuard === false ? EMPTY_GUARD_ROWS : massGuard.minRows;
-    if (allowEmpty || isApproved || this.#view.live < fewest || this.#emptyOnce[of]) return "complete";
+    if (allowEmpty || this.#view.live < fewest || this.#emptyOnce[of]) return "complete";
     if (mode === "real") this.#emptyOnce[of] = true;
     return "unconfirmed";
   }
