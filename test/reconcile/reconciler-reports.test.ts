@@ -33,6 +33,25 @@ describe("status()", () => {
     expect(await reconciler.status()).toMatchObject({ observed: { PROVISIONED: 1, TERMINATED: 2 }, converged: true });
   });
 
+  it("says of no generation that it was observed as long as nobody can look", async () => {
+    let isDown = false;
+    const { reconciler } = setUpReconciler({
+      observe: () => {
+        if (isDown) throw new Error("no");
+        return [];
+      },
+    });
+    await reconciler.setDesired(0);
+    await reconciler.reconcile();
+    isDown = true;
+    await reconciler.setDesired(1);
+    await reconciler.reconcile();
+    expect(await reconciler.status()).toMatchObject({ generation: 2, observedGeneration: 1, converged: false });
+    isDown = false;
+    await reconciler.reconcile();
+    expect(await reconciler.status()).toMatchObject({ generation: 2, observedGeneration: 2 });
+  });
+
   it("is in the ledger for others, in one write, and only when it changes", async () => {
     const { reconciler, store, clock, storeCalls, fleet } = setUpReconciler();
     await reconciler.setDesired(0);
