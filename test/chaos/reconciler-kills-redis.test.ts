@@ -3,5 +3,5 @@ import { describeRedis, redisUrl } from "../support/engines.ts";
 import { corePoints, describeReconcilerKills } from "./reconciler-kills.ts";
 
 describeRedis("reconcilers on one Redis", () => {
-  describeReconcilerKills({ create: async () => `${redisUrl()}#${randomUUID()}:`, leaseMs: 800, points: corePoints });
+  describeReconcilerKills({ create: async () => `${redisUrl()}#${randomUUID()}:`, leaseMs: 1_000, points: corePoints });
 });

@@ -11,7 +11,7 @@ describe("reconcilers on one SQLite file", () => {
       copyFileSync(url.slice("sqlite:".length), fileOf(place));
       return `sqlite:${fileOf(place)}`;
     },
-    leaseMs: 400,
+    leaseMs: 600,
     points: (awaits) => Array.from({ length: awaits }, (_, at) => at + 1),
   });
 });
