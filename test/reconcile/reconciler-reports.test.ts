@@ -1,4 +1,6 @@
-import { Reconciler } from "evenkeel";
+import { type LedgerStore, Reconciler, ResourceLedger } from "evenkeel";
+import { memoryStore } from "evenkeel/memory";
+import { ManualClock } from "evenkeel/testing";
 import { describe, expect, it } from "vitest";
 import { eventsOf, settle } from "./reconciler-kit.ts";
 import { fakeFleet, setUpReconciler } from "./set-up.ts";
@@ -73,6 +75,31 @@ describe("status()", () => {
       converged: true,
       conditions: [{ type: "Converged", status: true, since: clock.now() - 1_000 }],
     });
+  });
+
+  it("is written again into a ledger that was lost", async () => {
+    const clock = new ManualClock();
+    let inner = memoryStore({ clock });
+    const store: LedgerStore = {
+      get executions() {
+        return inner.executions;
+      },
+      get resources() {
+        return inner.resources;
+      },
+      get leases() {
+        return inner.leases;
+      },
+      close: () => inner.close(),
+    };
+    const reconciler = new Reconciler({ name: "web", store, clock, ...fakeFleet().callbacks });
+    await reconciler.setDesired(0);
+    await reconciler.reconcile();
+    const { status: before } = await store.resources.getDesired("web", { timeoutMs: 1_000 });
+    inner = memoryStore({ clock });
+    await new ResourceLedger({ store: inner, group: "web", clock }).setDesired(0);
+    await reconciler.reconcile();
+    expect(await store.resources.getDesired("web", { timeoutMs: 1_000 })).toMatchObject({ status: before });
   });
 });
 

@@ -59,6 +59,25 @@ describe("a resource that falls silent under a loop", () => {
     await stopped;
   });
 
+  it("is found in time also where it was made in the pass in which another one's create hangs", async () => {
+    const { create } = fakeFleet().callbacks;
+    const { reconciler, clock, ledger } = setUpReconciler({
+      resyncIntervalMs: HOUR_MS,
+      actionTimeoutMs: HOUR_MS,
+      create: (resource, ctx) => (resource.id === "web-1" ? new Promise(() => {}) : create(resource, ctx)),
+    });
+    await reconciler.setDesired(2);
+    reconciler.start();
+    await clock.advance(60_000);
+    expect(await ledger.get("web-0")).toMatchObject({ incarnation: 1 });
+    await clock.advance(2);
+    await settle(clock);
+    expect(await ledger.get("web-0")).toMatchObject({ incarnation: 2 });
+    const stopped = reconciler.stop({ graceMs: 0 });
+    await clock.advance(1_000);
+    await stopped;
+  });
+
   it("is found in time while another one's create fails ever more rarely", async () => {
     const { create } = fakeFleet().callbacks;
     const { reconciler, clock, ledger } = await setUpLoop({
