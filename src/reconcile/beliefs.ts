@@ -9,7 +9,7 @@ import type { ObservedResource } from "./observation.ts";
 import type { ReconcilerSettings } from "./settings.ts";
 import type { AnswerKind } from "./verdict.ts";
 
-/** From so many live slots on, an empty answer that would touch them all is not believed at once. */
+/** From so many resources on, an empty answer that would touch them all is not believed at once. */
 const EMPTY_GUARD_ROWS = 10;
 
 /** What is believed of what is desired and observed: takes answers in, as far as they can be relied on. */
@@ -122,7 +122,10 @@ export class Beliefs<Spec> {
   #believe(of: "desired" | "observe", { mode }: LookTerms): AnswerKind {
     const { allowEmpty, massGuard } = this.#settings;
     const fewest = massGuard === false ? EMPTY_GUARD_ROWS : massGuard.minRows;
-    if (allowEmpty || this.#view.live < fewest || this.#emptyOnce[of]) return "complete";
+    // What is on its way out is not touched by either.
+    const { PENDING, PROVISIONED, FAILED } = this.#view.states;
+    const touched = of === "observe" ? PROVISIONED : PENDING + PROVISIONED + FAILED;
+    if (allowEmpty || touched < fewest || this.#emptyOnce[of]) return "complete";
     if (mode === "real") this.#emptyOnce[of] = true;
     return "unconfirmed";
   }

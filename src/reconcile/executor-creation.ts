@@ -65,6 +65,9 @@ async function createHeld<Spec>(acting: Acting<Spec>, held: Held): Promise<Verdi
       return recordCreated(acting, result.row, result.value);
     case "threw":
       return recordFailed(acting, result.row, result.error);
+    case "aborted":
+      // Whether anything was made is unknown, as after a crash. Whoever comes next goes on with the same key, and need not wait.
+      return verdictOf(await changeHeld(acting, result.row, {}), failureOf(result));
     default:
       // Whether it was made is unknown: the row is held until the lease lapses, because the call may be under way still.
       return { ...failureOf(result), row: result.row };

@@ -3,7 +3,7 @@ import type { ReconcilerSettings } from "./settings.ts";
 import type { StepOutcome } from "./step.ts";
 
 /** How soon an own `observe` is asked again whether what was done shows; doubled each time that it doesn't. */
-const LOOK_AGAIN_MS = 1_000;
+const LOOK_AGAIN_MS = 250;
 /** How often it is looked whether beats are back while all are silent. */
 const MASS_SILENCE_MS = 10_000;
 

@@ -1,10 +1,14 @@
+import type { ReconcilerEvent } from "../events.ts";
 import { Explanations } from "./explanations.ts";
 import type { Found } from "./found.ts";
-import type { BareEvent } from "./pass-runner.ts";
 import type { Explanation } from "./planned.ts";
 import { ReconcilerMetrics } from "./reconciler-metrics.ts";
 import type { ReconcilerSettings } from "./settings.ts";
 import type { StepOutcome } from "./step.ts";
+
+type DistributiveOmit<T, Key extends PropertyKey> = T extends unknown ? Omit<T, Key> : never;
+/** An event without what all of a reconciler's have. */
+export type BareEvent = DistributiveOmit<ReconcilerEvent, "at" | "reconciler">;
 
 /** Tells what passes did, found and held: to `explain()`, to the metrics and to whoever listens to events. */
 export class PassNotes<Spec> {

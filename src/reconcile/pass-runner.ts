@@ -1,12 +1,11 @@
 import { Stopwatch } from "../clock.ts";
-import type { ReconcilerEvent } from "../events.ts";
 import { invalidOptions } from "../option-rules.ts";
 import { isRetryAfter } from "../resources/action-errors.ts";
 import type { Found, LookTerms } from "./found.ts";
 import type { MetricSample } from "./metric-sample.ts";
 import { NextPasses } from "./next-pass.ts";
 import { type Interruption, PassExecution } from "./pass-execution.ts";
-import { PassNotes } from "./pass-notes.ts";
+import { type BareEvent, PassNotes } from "./pass-notes.ts";
 import { finishedOf, heldAfter, shown } from "./pass-report.ts";
 import type { Explanation, HeldBy, PassReport, Plan } from "./planned.ts";
 import type { ReconcilerStatus } from "./reconciler-status.ts";
@@ -40,10 +39,6 @@ export interface PassResult {
   /** Epoch milliseconds at which something comes due, whatever could be done before. */
   readonly dueAt?: number;
 }
-
-type DistributiveOmit<T, Key extends PropertyKey> = T extends unknown ? Omit<T, Key> : never;
-/** An event without what all of a reconciler's have. */
-export type BareEvent = DistributiveOmit<ReconcilerEvent, "at" | "reconciler">;
 
 export interface PassHooks {
   emit(event: BareEvent): void;

@@ -1,6 +1,7 @@
 import { type Clock, Stopwatch, type Timer } from "../clock.ts";
 import type { Interruption } from "./pass-execution.ts";
-import type { BareEvent, PassResult, PassTerms } from "./pass-runner.ts";
+import type { BareEvent } from "./pass-notes.ts";
+import type { PassResult, PassTerms } from "./pass-runner.ts";
 import type { ReconcilerSettings } from "./settings.ts";
 import { WorkQueue } from "./work-queue.ts";
 

@@ -3,7 +3,8 @@ import { acceptOptions, invalidOptions, type OptionRules, rules } from "../optio
 import type { DesiredResource } from "../resources/resource.ts";
 import { ResourceLedger } from "../resources/resource-ledger.ts";
 import type { MetricSample } from "./metric-sample.ts";
-import { type BareEvent, PassRunner, type PassTerms } from "./pass-runner.ts";
+import type { BareEvent } from "./pass-notes.ts";
+import { PassRunner, type PassTerms } from "./pass-runner.ts";
 import type { Explanation, PassReport, Plan } from "./planned.ts";
 import { GracePeriod, ReconcilerLoop } from "./reconciler-loop.ts";
 import type { ReconcilerStatus } from "./reconciler-status.ts";

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { Step } from "../../src/reconcile/step.ts";
 import { RetryAfter, TerminalError } from "../../src/resources/action-errors.ts";
 import { actionKey } from "../../src/resources/action-key.ts";
 import {
@@ -164,7 +165,7 @@ describe("creating", () => {
     expect(await row()).toMatchObject({ state: "PROVISIONED", externalId: "vm-other" });
   });
 
-  it("aborts with the signal, and holds the row because what create did is unknown", async () => {
+  it("aborts with the signal, and frees the row for whoever comes next, under the same key", async () => {
     const { process, row, clock, calls } = setUp();
     const { executor } = process({ create: never });
     const stop = new AbortController();
@@ -174,7 +175,12 @@ describe("creating", () => {
     stop.abort(reason);
     expect(await executed).toMatchObject([{ result: "failed", timedOut: true, error: reason }]);
     expect(calls[0]?.context.signal.reason).toBe(reason);
-    expect((await row()).leaseExpiresAt).toBeDefined();
+    const left = await row();
+    expect(left).toMatchObject({ state: "PENDING", attempt: 1 });
+    expect(left.leaseExpiresAt).toBeUndefined();
+    const again = process();
+    expect(await again.run({ ...createStep(), how: "again", row: left } as Step)).toMatchObject([{ result: "done" }]);
+    expect(calls.map(({ context }) => context.idempotencyKey)).toEqual([createKey(1), createKey(1)]);
   });
 });
 
