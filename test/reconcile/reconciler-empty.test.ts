@@ -55,6 +55,16 @@ describe("an empty observation", () => {
     expect(conditionsOf(second).UnconfirmedEmpty).toBeUndefined();
   });
 
+  it("is believed at once where all that it lacks was to be ended", async () => {
+    const { reconciler, fleet } = await setUpObserved(10);
+    await reconciler.setDesired(0);
+    await reconciler.reconcile();
+    expect(fleet.running.size).toBe(0);
+    const gone = await reconciler.reconcile();
+    expect(conditionsOf(gone)).toEqual({ Converged: "AsDesired" });
+    expect((await reconciler.status()).observed).toMatchObject({ TERMINATING: 0, TERMINATED: 10 });
+  });
+
   it("of 9 rows acts at once", async () => {
     const { reconciler, see } = await setUpObserved(9);
     see(() => []);
