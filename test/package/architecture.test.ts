@@ -27,6 +27,7 @@ const DIRECTIONS: readonly { readonly files: RegExp; readonly mayImport: readonl
   { files: /^src\/options\.ts$/, mayImport: [...LEAVES, "src/store.ts", "src/option-rules.ts"] },
   { files: /^src\/(idempotency)\//, mayImport: [...CONTRACT, "src/options.ts", /^src\/idempotency\//] },
   { files: /^src\/resources\//, mayImport: [...CONTRACT, "src/options.ts", /^src\/resources\//] },
+  { files: /^src\/coordination\//, mayImport: [...CONTRACT, "src/options.ts", /^src\/coordination\//] },
   { files: /^src\/reconcile\//, mayImport: [...CONTRACT, "src/options.ts", /^src\/(resources|reconcile)\//] },
   { files: /^src\/testing\//, mayImport: [...CONTRACT, "src/options.ts", /^src\/(idempotency|testing)\//] },
   { files: /^src\/index\.ts$/, mayImport: [/^src\/(?!testing\/|store-kit|keyed\/)/] },
