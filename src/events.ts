@@ -113,8 +113,44 @@ export type ReconcilerEvent =
       readonly error: unknown;
     });
 
+interface ElectionEventBase {
+  /** Epoch milliseconds by the clock of this process. */
+  readonly at: number;
+  /** The name of what is led. */
+  readonly election: string;
+}
+
+/**
+ * Why a leadership ended.
+ * - `deadline`: the leader's own deadline passed before a renewal was confirmed.
+ * - `lost`, `missing`: the store said so.
+ * - `stopped`: it was asked to.
+ * - `failed`: `onStartedLeading` did.
+ */
+export type LeaderStopReason = "deadline" | "lost" | "missing" | "stopped" | "failed";
+
+/** What a `LeaderElector` did, and what it saw. */
+export type CoordinationEvent =
+  /** This process leads. */
+  | (ElectionEventBase & { readonly type: "leader_started"; readonly epoch: number })
+  /** It does no longer; its work may still have to settle. */
+  | (ElectionEventBase & { readonly type: "leader_stopped"; readonly epoch: number; readonly reason: LeaderStopReason })
+  /** Another leader, or the same with another epoch, was seen: ourselves included. */
+  | (ElectionEventBase & { readonly type: "leader_observed"; readonly leader: string; readonly epoch: number })
+  /** The store or a callback failed. The elector goes on. */
+  | (ElectionEventBase & {
+      readonly type: "leader_error";
+      readonly of: "store" | "onStartedLeading" | "onStoppedLeading" | "onNewLeader";
+      readonly error: unknown;
+    });
+
 /** Everything that evenkeel reports; `type` tells the kind. */
-export type EvenkeelEvent = ExecutionEvent | PurgedEvent | StoreSettingUnknownEvent | ReconcilerEvent;
+export type EvenkeelEvent =
+  | ExecutionEvent
+  | PurgedEvent
+  | StoreSettingUnknownEvent
+  | ReconcilerEvent
+  | CoordinationEvent;
 
 /** Takes events. What it throws or rejects with changes nothing. */
 export type EventListener = (event: EvenkeelEvent) => void;

@@ -1,0 +1,100 @@
+import { type Clock, systemClock } from "../clock.ts";
+import type { EventListener } from "../events.ts";
+import { invalidOptions, type OptionRules, rules } from "../option-rules.ts";
+import { optionsSchema, parseOptions } from "../options.ts";
+import { makeNonce, type Random, systemRandom } from "../random.ts";
+import type { LedgerStore } from "../store.ts";
+
+/** Options of a `LeaderElector`. */
+export interface LeaderElectorOptions {
+  readonly store: LedgerStore;
+  /** What is led: the name of the lease. */
+  readonly name: string;
+  /** Who we are, for people and for `onNewLeader`. Defaults to a random text. */
+  readonly identity?: string;
+  /** How long the lease lasts in the store without a renewal, in milliseconds. Greater than `renewDeadlineMs`. Defaults to 15,000. */
+  readonly leaseDurationMs?: number;
+  /**
+   * How long after the last confirmed renewal was begun the leader gives up by itself, in milliseconds. Greater than 1.2 times
+   * `retryPeriodMs`. What it is shorter than the lease is for effects under way, and for clocks of different speed. Defaults to 10,000.
+   */
+  readonly renewDeadlineMs?: number;
+  /** How often the leader renews and the others ask, in milliseconds. Defaults to 2,000. */
+  readonly retryPeriodMs?: number;
+  /**
+   * What the leader does. It may return at once, or work until `signal` aborts; then it has to end, for until its promise settles the lease
+   * is kept by a `stop()`, and this elector doesn't compete again. Should it fail, the lead is given up. Must not await `stop()`.
+   */
+  readonly onStartedLeading?: (lead: { readonly epoch: number; readonly signal: AbortSignal }) => void | Promise<void>;
+  /** Called once that has settled and the lease was given up or lost. */
+  readonly onStoppedLeading?: (lead: { readonly epoch: number }) => void;
+  /** Called when another leader, or the same with another epoch, is seen: ourselves included. */
+  readonly onNewLeader?: (leader: { readonly identity: string; readonly epoch: number }) => void;
+  /** Defaults to the machine's clock. */
+  readonly clock?: Clock;
+  /** Defaults to the machine's randomness. */
+  readonly random?: Random;
+  /** Gets every event. Defaults to none. */
+  readonly onEvent?: EventListener;
+}
+
+type Callback = "onStartedLeading" | "onStoppedLeading" | "onNewLeader" | "onEvent";
+
+/** {@link LeaderElectorOptions} with every default in place. */
+export type LeaderSettings = Readonly<
+  Required<Omit<LeaderElectorOptions, Callback>> & { [Name in Callback]: LeaderElectorOptions[Name] | undefined } & {
+    /** How long one acquisition or renewal may take, in milliseconds: so that there is a second one before the deadline. */
+    readonly callBudgetMs: number;
+  }
+>;
+
+const LEASE_METHODS = ["acquire", "renew", "release"] as const;
+
+const RULES: OptionRules = {
+  store: rules.custom("a LedgerStore with leases", (value) => {
+    const leases = (value as { leases?: Record<string, unknown> | null } | null | undefined)?.leases;
+    return typeof leases === "object" && LEASE_METHODS.every((name) => typeof leases?.[name] === "function");
+  }),
+  name: rules.name,
+  identity: rules.name,
+  leaseDurationMs: rules.durationMs,
+  renewDeadlineMs: rules.durationMs,
+  retryPeriodMs: rules.durationMs,
+  onStartedLeading: rules.fn,
+  onStoppedLeading: rules.fn,
+  onNewLeader: rules.fn,
+  clock: rules.clock,
+  random: rules.random,
+  onEvent: rules.fn,
+};
+
+const SCHEMA = optionsSchema(RULES, ["store", "name"]);
+
+/**
+ * Holds the options against their rules, and fills in the defaults.
+ * @throws EvenkeelError `INVALID_OPTIONS`
+ */
+export function leaderSettings(options: LeaderElectorOptions): LeaderSettings {
+  parseOptions("LeaderElector", SCHEMA, options);
+  const { leaseDurationMs = 15_000, renewDeadlineMs = 10_000, retryPeriodMs = 2_000, random = systemRandom } = options;
+  if (leaseDurationMs <= renewDeadlineMs)
+    throw invalidOptions("LeaderElector", "leaseDurationMs must be greater than renewDeadlineMs");
+  // In whole numbers: 1.2 is none that a double holds.
+  if (5 * renewDeadlineMs <= 6 * retryPeriodMs)
+    throw invalidOptions("LeaderElector", "renewDeadlineMs must be greater than 1.2 times retryPeriodMs");
+  return Object.freeze({
+    store: options.store,
+    name: options.name,
+    identity: options.identity ?? makeNonce(random),
+    leaseDurationMs,
+    renewDeadlineMs,
+    retryPeriodMs,
+    callBudgetMs: renewDeadlineMs / 2,
+    onStartedLeading: options.onStartedLeading,
+    onStoppedLeading: options.onStoppedLeading,
+    onNewLeader: options.onNewLeader,
+    clock: options.clock ?? systemClock,
+    random,
+    onEvent: options.onEvent,
+  });
+}
