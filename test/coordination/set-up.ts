@@ -123,3 +123,11 @@ export function aborted(signal: AbortSignal): Promise<void> {
     signal.addEventListener("abort", () => resolve(), { once: true });
   });
 }
+
+/** Heals what is cut, stops all, and lets the time pass that hung calls may take for that. */
+export async function stopAll(clock: ManualClock, ...candidates: readonly Candidate[]): Promise<void> {
+  for (const { network } of candidates) network.heal();
+  const stopped = Promise.all(candidates.map(({ elector }) => elector.stop()));
+  await clock.advance(10_000);
+  await stopped;
+}
