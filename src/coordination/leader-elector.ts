@@ -65,7 +65,8 @@ export class LeaderElector {
   /**
    * Stops competing. A leader's `signal` aborts, and it still leads, and renews, until `onStartedLeading` has settled; then the lease is
    * released, so that another one leads at once, and `onStoppedLeading` is called. Resolves after that, with no timer left; twice is
-   * harmless. Where the store does not answer it takes up to half of `renewDeadlineMs` more, and the lease has to lapse.
+   * harmless. Where the store does not answer it takes up to half of `renewDeadlineMs` more, and the lease has to lapse. A `Reconciler` that
+   * it gates is stopped before: what that has under way ends with the signal.
    */
   stop(): Promise<void> {
     this.#stopping?.abort();
