@@ -1,42 +1,24 @@
 import { turnOfEventLoop } from "../clock.ts";
 import type { DesiredSet } from "../resources/desired-text.ts";
-import { entriesOf } from "../resources/desired-text.ts";
 import { turnTaker } from "../resources/in-turns.ts";
-import { ShardedMap } from "../sharded-map.ts";
 import type { ChangedResources, ResourceRow, ResourceState } from "../store.ts";
 import type { ObservedResource } from "./observation.ts";
-import { identityOf, isSameSight, observedItem } from "./sight.ts";
+import { Sightings } from "./sightings.ts";
 import { SilentReplacements } from "./silent-replacements.ts";
-import { isLive, type ObservedItem, type Slot, type WantedSpec } from "./slot.ts";
+import { isLive, type Slot } from "./slot.ts";
+import { NO_ROWS, SlotTable } from "./slot-table.ts";
 import { Tombstones } from "./tombstones.ts";
-
-const NO_ITEMS: readonly ObservedItem[] = Object.freeze([]);
-/** Never pushed to. */
-const NOTHING_SEEN: ObservedResource[] = [];
-const NO_ROWS: readonly ResourceRow[] = Object.freeze([]);
-const NO_SPEC: WantedSpec = Object.freeze({});
-
-/** There may be a million: every field is there from the beginning, and lists are never longer than what they hold. */
-interface MutableSlot extends Slot {
-  rows: readonly ResourceRow[];
-  wanted: WantedSpec | undefined;
-  lastCost: number | undefined;
-  items: readonly ObservedItem[];
-  /** Of the answer that is being taken in, until all of it is here. */
-  seen: ObservedResource[];
-  /** The rounds in which it was last wanted and last observed. */
-  wantedIn: number;
-  seenIn: number;
-}
+import type { AnswerKind } from "./verdict.ts";
+import { WantedSlots } from "./wanted-slots.ts";
 
 /**
  * What a reconciler knows of its group, kept from pass to pass, so that a pass costs what changed and not what there is. A slot is
  * dirty when something about it changed, or when it was not settled when it was last looked at; the others need not be judged.
  */
 export class LedgerView {
-  readonly #group: string;
-  readonly #slots = new ShardedMap<MutableSlot>();
-  readonly #dirty = new ShardedMap<MutableSlot>();
+  readonly #slots = new SlotTable();
+  readonly #wanted: WantedSlots;
+  readonly #sightings = new Sightings(this.#slots);
   readonly #states: Record<ResourceState, number> = {
     PENDING: 0,
     PROVISIONED: 0,
@@ -48,12 +30,9 @@ export class LedgerView {
   readonly #replacements = new SilentReplacements();
   #live = 0;
   #cursor: string | undefined;
-  #desired: DesiredSet | undefined;
-  #wanted = 0;
-  #round = 0;
 
   constructor(group: string) {
-    this.#group = group;
+    this.#wanted = new WantedSlots(group, this.#slots);
   }
 
   /** How many slots have a live row. */
@@ -63,7 +42,7 @@ export class LedgerView {
 
   /** How many slots are wanted. */
   get wanted(): number {
-    return this.#wanted;
+    return this.#wanted.count;
   }
 
   /** Rows by state. */
@@ -80,36 +59,30 @@ export class LedgerView {
   }
 
   slots(): Iterable<Slot> {
-    return this.#slots.values();
+    return this.#slots.all();
   }
 
   /** The slots that have to be judged. */
   dirty(): Iterable<Slot> {
-    return this.#dirty.values();
+    return this.#slots.dirty();
   }
 
   get dirtyCount(): number {
-    return this.#dirty.size;
+    return this.#slots.dirtyCount;
   }
 
   touch(id: string): void {
     const slot = this.#slots.get(id);
-    if (slot !== undefined) this.#soil(slot);
+    if (slot !== undefined) this.#slots.soil(slot);
   }
 
-  async touchAll(): Promise<void> {
-    const turns = turnTaker();
-    for (const slot of this.#slots.values()) {
-      this.#soil(slot);
-      if (turns.isDue()) await turns.turn();
-    }
+  touchAll(): Promise<void> {
+    return this.#slots.soilAll();
   }
 
   /** Nothing is to be done about the slot until something about it changes. */
   settle(id: string): void {
-    this.#dirty.delete(id);
-    const slot = this.#slots.get(id);
-    if (slot !== undefined) this.#forgetEmpty(slot);
+    this.#slots.settle(id);
   }
 
   // --------------------------------------------------------------------------------------------------- rows
@@ -129,7 +102,7 @@ export class LedgerView {
 
   /** Takes a row in, unless a later one of the incarnation is known. */
   applyRow(row: ResourceRow): void {
-    const slot = this.#slotOf(row.id);
+    const slot = this.#slots.of(row.id);
     const at = slot.rows.findIndex(({ incarnation }) => incarnation === row.incarnation);
     const known = slot.rows[at];
     if (known !== undefined && known.version >= row.version) return;
@@ -144,18 +117,18 @@ export class LedgerView {
     this.#states[row.state] += 1;
     this.#live += Number(slot.rows.some(isLive)) - Number(wasLive);
     if (row.state === "TERMINATED" && known?.state !== "TERMINATED") this.#tombstones.add(row);
-    this.#soil(slot);
+    this.#slots.soil(slot);
   }
 
   async #clearRows(): Promise<void> {
     const turns = turnTaker();
     this.#tombstones.clear();
     this.#replacements.clear();
-    for (const slot of this.#slots.values()) {
+    for (const slot of this.#slots.all()) {
       for (const { state } of slot.rows) this.#states[state] -= 1;
       if (slot.rows.some(isLive)) this.#live -= 1;
       slot.rows = NO_ROWS;
-      this.#soil(slot);
+      this.#slots.soil(slot);
       if (turns.isDue()) await turns.turn();
     }
   }
@@ -177,122 +150,19 @@ export class LedgerView {
       if (slot === undefined) continue;
       slot.rows = slot.rows.filter(({ incarnation }) => incarnation !== gone);
       this.#states.TERMINATED -= 1;
-      this.#forgetEmpty(slot);
+      this.#slots.forgetEmpty(slot);
     }
   }
 
-  // ------------------------------------------------------------------------------------------------ desired
+  // --------------------------------------------------------------------------------------- desired, observed
 
-  /** Takes in what is wanted. Costs what there is only where it is a list. */
-  async want(set: DesiredSet): Promise<void> {
-    const before = this.#desired;
-    if (set.kind === "count" && before?.kind === "count") {
-      await this.#wantRange(before.count, set.count);
-    } else if (set !== before) {
-      await this.#wantEach(set);
-    }
-    this.#desired = set;
+  /** See {@link WantedSlots.take}. */
+  want(set: DesiredSet): Promise<void> {
+    return this.#wanted.take(set);
   }
 
-  async #wantRange(from: number, to: number): Promise<void> {
-    const turns = turnTaker();
-    for (let index = Math.min(from, to); index < Math.max(from, to); index += 1) {
-      const id = `${this.#group}-${index}`;
-      if (to > from) this.#want(this.#slotOf(id), NO_SPEC, undefined);
-      else this.#unwant(this.#slots.get(id));
-      if (turns.isDue()) await turns.turn();
-    }
-  }
-
-  async #wantEach(set: DesiredSet): Promise<void> {
-    const turns = turnTaker();
-    this.#round += 1;
-    for (const { id, spec, deletionCost } of entriesOf(this.#group, set)) {
-      const slot = this.#slotOf(id);
-      this.#want(slot, spec === undefined ? NO_SPEC : { spec }, deletionCost);
-      slot.wantedIn = this.#round;
-      if (turns.isDue()) await turns.turn();
-    }
-    for (const slot of this.#slots.values()) {
-      if (slot.wanted !== undefined && slot.wantedIn !== this.#round) this.#unwant(slot);
-      if (turns.isDue()) await turns.turn();
-    }
-  }
-
-  #want(slot: MutableSlot, wanted: WantedSpec, deletionCost: number | undefined): void {
-    slot.lastCost = deletionCost;
-    if (slot.wanted !== undefined && slot.wanted.spec === wanted.spec) return;
-    if (slot.wanted === undefined) this.#wanted += 1;
-    slot.wanted = wanted;
-    this.#soil(slot);
-  }
-
-  #unwant(slot: MutableSlot | undefined): void {
-    if (slot?.wanted === undefined) return;
-    this.#wanted -= 1;
-    slot.wanted = undefined;
-    this.#soil(slot);
-  }
-
-  // ----------------------------------------------------------------------------------------------- observed
-
-  /**
-   * Takes in what was observed. What an answer lacks has no items, whatever may be concluded from that.
-   * @returns whether an item told when it last beat.
-   */
-  async see(observed: readonly ObservedResource[], nowMs: number): Promise<boolean> {
-    const turns = turnTaker();
-    this.#round += 1;
-    for (const item of observed) {
-      const slot = this.#slotOf(item.id);
-      if (slot.seenIn === this.#round) slot.seen.push(item);
-      else slot.seen = [item];
-      slot.seenIn = this.#round;
-      if (turns.isDue()) await turns.turn();
-    }
-    let anyBeats = false;
-    for (const slot of this.#slots.values()) {
-      const items = slot.seenIn === this.#round ? this.#itemsOf(slot, nowMs) : NO_ITEMS;
-      anyBeats ||= items.some(({ beatAt }) => beatAt !== undefined);
-      if (!isSameSight(slot.items, items)) this.#soil(slot);
-      slot.items = items;
-      slot.seen = NOTHING_SEEN;
-      if (turns.isDue()) await turns.turn();
-    }
-    return anyBeats;
-  }
-
-  #itemsOf({ seen, items }: MutableSlot, nowMs: number): readonly ObservedItem[] {
-    if (seen.length > 1) seen.sort((a, b) => (identityOf(a) < identityOf(b) ? -1 : 1));
-    return seen.map((item) => observedItem(item, items, nowMs));
-  }
-
-  // -------------------------------------------------------------------------------------------------- slots
-
-  #slotOf(id: string): MutableSlot {
-    const known = this.#slots.get(id);
-    if (known !== undefined) return known;
-    const slot: MutableSlot = {
-      id,
-      rows: NO_ROWS,
-      wanted: undefined,
-      lastCost: undefined,
-      items: NO_ITEMS,
-      seen: NOTHING_SEEN,
-      wantedIn: 0,
-      seenIn: 0,
-    };
-    this.#slots.set(id, slot);
-    return slot;
-  }
-
-  #soil(slot: MutableSlot): void {
-    this.#dirty.set(slot.id, slot);
-  }
-
-  #forgetEmpty(slot: MutableSlot): void {
-    if (slot.rows.length > 0 || slot.wanted !== undefined || slot.items.length > 0) return;
-    this.#slots.delete(slot.id);
-    this.#dirty.delete(slot.id);
+  /** See {@link Sightings.take}. */
+  see(observed: readonly ObservedResource[], nowMs: number, kind: AnswerKind = "complete"): Promise<boolean> {
+    return this.#sightings.take(observed, nowMs, kind);
   }
 }

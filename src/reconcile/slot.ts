@@ -25,6 +25,8 @@ export interface Slot {
   readonly lastCost?: number | undefined;
   /** Empty where the ledger's own rows are the observation. */
   readonly items: readonly ObservedItem[];
+  /** The items, and those that the last answers lacked without being complete: of beats, not of existence. Defaults to the items. */
+  readonly heard?: readonly ObservedItem[];
 }
 
 /** The row of the highest incarnation. */
@@ -56,21 +58,20 @@ export interface Matches {
 const NO_MATCHES: Matches = Object.freeze({ byIncarnation: new Map(), strays: [], isAmbiguous: false });
 
 /**
- * Assigns observed items to rows: by incarnation, else by what `create` called them, else to the newest row that lives. Two kinds of
- * items count as the newest all the same, unless another one is that: those that are called by a name that no row knows, because
- * names that do not fit are more often a mistake than a stranger, and those of an incarnation that the ledger has not come to
- * yet, because they were made from a ledger that was lost.
+ * Assigns observed items to rows: by what `create` called them, else by incarnation, else to the newest row that lives. Two of one
+ * incarnation are two resources, if they are called differently: of these the one that the row does not know is a stray. Where there
+ * is no other, an item counts as the row of its incarnation whatever it is called, because names that do not fit are more often a
+ * mistake than a stranger. Two kinds of items count as the newest all the same, unless another one is that: those that are called
+ * by a name that no row knows and say no incarnation, and those of an incarnation that the ledger has not come to yet, because
+ * they were made from a ledger that was lost.
  */
 export function matchItems({ rows, items }: Pick<Slot, "rows" | "items">): Matches {
   if (items.length === 0) return NO_MATCHES;
   const byIncarnation = new Map<number, ObservedItem>();
   const newest = rows.at(-1);
-  const unmatched: ObservedItem[] = [];
-  for (const item of items.length === 1 ? items : [...items].sort(byIdentity)) {
-    const row = rowOf(rows, item);
-    if (row === undefined) unmatched.push(item);
-    else if (!byIncarnation.has(row.incarnation)) byIncarnation.set(row.incarnation, item);
-  }
+  const sorted = items.length === 1 ? items : [...items].sort(byIdentity);
+  const unnamed = assigned(sorted, byIncarnation, (item) => namedRow(rows, item), isTheSame);
+  const unmatched = assigned(unnamed, byIncarnation, (item) => rowOf(rows, item), isAlike);
   const strays: Stray[] = [];
   let isAmbiguous = false;
   for (const item of unmatched) {
@@ -87,10 +88,48 @@ export function matchItems({ rows, items }: Pick<Slot, "rows" | "items">): Match
   return { byIncarnation, strays, isAmbiguous };
 }
 
-function rowOf(rows: readonly ResourceRow[], { incarnation, externalId }: ObservedItem): ResourceRow | undefined {
-  const row = incarnation === undefined ? undefined : rows.find((one) => one.incarnation === incarnation);
-  if (row !== undefined || externalId === undefined) return row;
-  return rows.findLast((one) => one.externalId === externalId);
+/**
+ * Gives items to the rows that are theirs.
+ * @param isRepeated - whether an item whose row has one already only says that again.
+ * @returns those that are of no row.
+ */
+function assigned(
+  items: readonly ObservedItem[],
+  byIncarnation: Map<number, ObservedItem>,
+  rowFor: (item: ObservedItem) => ResourceRow | undefined,
+  isRepeated: (item: ObservedItem, taken: ObservedItem) => boolean,
+): readonly ObservedItem[] {
+  return items.filter((item) => {
+    const row = rowFor(item);
+    if (row === undefined) return true;
+    const taken = byIncarnation.get(row.incarnation);
+    if (taken === undefined) byIncarnation.set(row.incarnation, item);
+    return taken !== undefined && !isRepeated(item, taken);
+  });
+}
+
+/** The row that goes by the item's name; of several the one of its incarnation, else the last. */
+function namedRow(rows: readonly ResourceRow[], item: ObservedItem): ResourceRow | undefined {
+  const { incarnation, externalId } = item;
+  const own = rowOf(rows, item);
+  // What it is called is not known yet; its predecessor may have gone by the same name.
+  if (externalId === undefined || (own !== undefined && own.externalId === undefined)) return undefined;
+  const named = rows.filter((row) => row.externalId === externalId);
+  return named.find((row) => row.incarnation === incarnation) ?? named.at(-1);
+}
+
+function rowOf(rows: readonly ResourceRow[], { incarnation }: ObservedItem): ResourceRow | undefined {
+  return incarnation === undefined ? undefined : rows.find((row) => row.incarnation === incarnation);
+}
+
+/** Of one name. */
+function isTheSame(): boolean {
+  return true;
+}
+
+/** Whether two items of one row may be the same resource. */
+function isAlike(item: ObservedItem, taken: ObservedItem): boolean {
+  return item.externalId === undefined || taken.externalId === undefined || item.externalId === taken.externalId;
 }
 
 /** Whether an observed item says nothing of itself but its id. */

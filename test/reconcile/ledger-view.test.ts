@@ -168,7 +168,7 @@ describe("what is observed", () => {
     settleAll(view);
     await view.see([...items].reverse(), START);
     expect(view.dirtyCount).toBe(0);
-    expect(view.slot("a")?.items.map(identityOf)).toEqual(["ex", "i1", "i2"]);
+    expect(view.slot("a")?.items.map(identityOf)).toEqual(["/x", "1/", "2/"]);
   });
 
   it("beats of the future count as of when they were first told, and earlier ones never", async () => {
