@@ -36,8 +36,6 @@ export interface Effect<Spec> {
   readonly callback: (resource: ResourceRecord<Spec>, context: ActionContext) => unknown;
   /** Defaults to `actionTimeoutMs`. */
   readonly timeoutMs?: number;
-  /** The row that the callback is shown, where that is another than stands in the ledger. */
-  readonly shown?: ResourceRow;
 }
 
 /** How a callback ended whose row may be written still. */
@@ -50,7 +48,7 @@ export type EffectResult = Exclude<LeasedCallResult<unknown>, { status: "lost" }
 export async function act<Spec>(
   { terms, writer, signal }: Acting<Spec>,
   { row, since }: Held,
-  { key, callback, timeoutMs = terms.actionTimeoutMs, shown = row }: Effect<Spec>,
+  { key, callback, timeoutMs = terms.actionTimeoutMs }: Effect<Spec>,
 ): Promise<EffectResult | { readonly status: "ended"; readonly verdict: Verdict }> {
   const { clock, leaseMs, gate } = terms;
   const result = await callUnderLease({
@@ -65,7 +63,7 @@ export async function act<Spec>(
     call: (callSignal) => {
       const { fencingToken, attempt } = row;
       const context: ActionContext = { idempotencyKey: key, fencingToken, attempt, signal: callSignal };
-      return callback(resourceOf<Spec>(shown), Object.freeze(context));
+      return callback(resourceOf<Spec>(row), Object.freeze(context));
     },
   });
   if (result.status !== "lost") return result;

@@ -2,10 +2,10 @@ import type { ResourceRow } from "../store.ts";
 import { end, endTerminating, endZombies, isUnmade } from "./ending.ts";
 import { failAndReplace } from "./failing.ts";
 import { endedInSilence, endedUnexpectedly, type Judgement } from "./judgement.ts";
+import { isUpdateOpen, UPDATE_REASON } from "./open-update.ts";
 import type { HeldBy } from "./planned.ts";
 import { isLive, isNameless, newestOf } from "./slot.ts";
-
-const SPEC_CHANGED = "SpecChanged";
+import type { Step } from "./step.ts";
 
 /** Judges a slot at which something is wanted. */
 export function judgeWanted(judgement: Judgement): void {
@@ -56,16 +56,18 @@ function createFirst(judgement: Judgement): void {
     return;
   }
   const { externalId } = known;
-  judgement.proposes("ledger", {
+  const step: Step = {
     type: "adopt",
     id,
-    incarnation: 1,
+    // Under its own, because it beats by that.
+    incarnation: Math.max(known.incarnation, 1),
     reason: "Observed",
     after: 0,
     ...(externalId === undefined ? {} : { externalId }),
     ...(wanted?.spec === undefined ? {} : { spec: wanted.spec }),
     generation: context.generation,
-  });
+  };
+  judgement.proposes("ledger", step, { by: context.observed === "unconfirmed" ? "unconfirmedEmpty" : undefined });
 }
 
 /** The newest is a tombstone. */
@@ -97,7 +99,7 @@ function createAgain(judgement: Judgement, row: ResourceRow): void {
 /** Its creation would be repeated as it began, with a spec that is not wanted any more, and may never succeed for it. */
 function remake(judgement: Judgement, row: ResourceRow): void {
   judgement.drifts("outdated");
-  const reason = SPEC_CHANGED;
+  const reason = UPDATE_REASON;
   if (isUnmade(judgement, row) || judgement.isGone(row)) {
     const step = judgement.next("create", row, reason, row);
     judgement.proposes("create", step, { by: fence(judgement, row) });
@@ -120,7 +122,7 @@ function replaceFailed(judgement: Judgement, row: ResourceRow): void {
 function keep(judgement: Judgement, row: ResourceRow): boolean {
   if (isMissing(judgement, row)) return false;
   const { wanted } = judgement.slot;
-  const health = judgement.context.healthOf(row, judgement.matches.byIncarnation.get(row.incarnation));
+  const health = judgement.health(row);
   if (health.verdict === "stale") {
     judgement.drifts("stale");
     judgement.disrupts();
@@ -138,17 +140,12 @@ function keep(judgement: Judgement, row: ResourceRow): boolean {
   return true;
 }
 
-/** Whether an update was begun that is not known to have ended: what it is of now is unknown, whatever its row says. */
-function isUpdateOpen({ reason, attempt }: ResourceRow): boolean {
-  return reason === SPEC_CHANGED && attempt > 0;
-}
-
 /** It is well, and not known to be of the spec that is wanted. */
 function renew(judgement: Judgement, row: ResourceRow): void {
   const { canUpdate, replacement, generation } = judgement.context;
   const { wanted } = judgement.slot;
   const { id, incarnation } = row;
-  const reason = SPEC_CHANGED;
+  const reason = UPDATE_REASON;
   if (canUpdate) {
     const spec = wanted?.spec === undefined ? {} : { spec: wanted.spec };
     judgement.proposes("voluntary", { type: "update", id, incarnation, reason, row, ...spec, generation });

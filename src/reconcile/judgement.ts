@@ -1,12 +1,11 @@
 import type { ResourceRow } from "../store.ts";
 import type { HeldBy } from "./planned.ts";
 import { nextReplacementAt } from "./replacement-backoff.ts";
-import { type Matches, matchItems, newestOf, type Slot } from "./slot.ts";
-import type { Step } from "./step.ts";
-import { type JudgeContext, type Proposal, retryKeyOf, type Verdict } from "./verdict.ts";
+import { SILENCE } from "./silent-replacements.ts";
+import { heardOf, type Matches, matchItems, newestOf, type Slot } from "./slot.ts";
+import { type Step, specOf } from "./step.ts";
+import { type Health, type JudgeContext, type Proposal, retryKeyOf, type Verdict } from "./verdict.ts";
 
-/** Why a resource was given up that did not beat any more, or said that it was ill. */
-const SILENCE: ReadonlySet<string | undefined> = new Set(["HeartbeatStale", "Unhealthy"]);
 /** Why a resource ended without being asked to: what the backoff of replacements counts. */
 const UNEXPECTED: ReadonlySet<string | undefined> = new Set([...SILENCE, "NotObserved"]);
 
@@ -101,7 +100,7 @@ export class Judgement {
 
   #backoffOf(step: Step): "backoff" | undefined {
     if (step.type === "fail" || step.type === "drop" || step.type === "adopt") return undefined;
-    const retryAt = this.context.retryOf(stepKey(step));
+    const retryAt = this.context.retryOf(stepKey(step), specOf(step));
     if (retryAt === undefined) return undefined;
     if (retryAt === "blocked") return "backoff";
     if (this.hasPassed(retryAt)) return undefined;
@@ -123,6 +122,18 @@ export class Judgement {
   /** Whether the row's resource was observed. */
   isObserved({ incarnation }: ResourceRow): boolean {
     return this.matches.byIncarnation.has(incarnation);
+  }
+
+  /**
+   * Whether a PROVISIONED row is well. One whose beats come by observing is not silent because an answer lacks it that says nothing
+   * of what it lacks.
+   */
+  health(row: ResourceRow): Health {
+    const { observed, healthOf } = this.context;
+    const item = this.matches.byIncarnation.get(row.incarnation);
+    const isUntold = item === undefined && (observed === "partial" || observed === "unconfirmed");
+    if (isUntold && heardOf(this.slot, row)?.beatAt !== undefined) return { verdict: "fresh" };
+    return healthOf(row, item);
   }
 
   /** Whether somebody acts on the row. Then that is waited for. */

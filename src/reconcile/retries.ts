@@ -1,8 +1,15 @@
 import type { Random } from "../random.ts";
 import { isRetryAfter, isTerminalError } from "../resources/action-errors.ts";
 import { Backoff } from "./backoff.ts";
-import { retryKeyOf } from "./judge.ts";
-import type { StepOutcome } from "./step.ts";
+import { type StepOutcome, specOf } from "./step.ts";
+import { retryKeyOf } from "./verdict.ts";
+
+/** What was asked for: what was given up is tried again when something else is. */
+interface Target {
+  readonly generation: number;
+  /** Of the step; the generation does not change with it where `desired` is known only in part. */
+  readonly spec?: string | undefined;
+}
 
 /** All creations of the group together: after a failed batch, others wait too. */
 const CREATION = "";
@@ -10,8 +17,8 @@ const LONGEST_CREATION_DELAY_MS = 30_000;
 
 interface Retry {
   readonly id: string;
-  /** Blocked: until the generation is another one, or somebody wakes it. */
-  readonly until: number | { readonly generation: number };
+  /** Blocked: until something else is asked for, or somebody wakes it. */
+  readonly until: number | Target;
   /** How long that was when it began. */
   readonly delayMs: number;
   /** The callback asked for this itself: nobody shortens it. */
@@ -42,12 +49,13 @@ export class Retries {
   /** See `JudgeContext`. */
   retryOf(
     key: string,
-    { generation, nowMs }: { readonly generation: number; readonly nowMs: number },
+    { generation, spec, nowMs }: Target & { readonly nowMs: number },
   ): number | "blocked" | undefined {
     const retry = this.#retries.get(key);
     if (retry === undefined) return undefined;
     const { until, delayMs } = retry;
-    if (typeof until !== "number") return until.generation === generation ? "blocked" : undefined;
+    if (typeof until !== "number")
+      return until.generation === generation && until.spec === spec ? "blocked" : undefined;
     if (until <= nowMs + delayMs) return until;
     // The clock went back: the delay is no longer than it was.
     this.#retries.set(key, { ...retry, until: nowMs + delayMs });
@@ -74,11 +82,11 @@ export class Retries {
     return this.#creationAt;
   }
 
-  failed(key: string, id: string, error: unknown, nowMs: number, generation: number): void {
+  failed(key: string, id: string, error: unknown, nowMs: number, target: Target): void {
     const backoffMs = this.#backoff.next(key);
     const isAsked = isRetryAfter(error);
     const delayMs = isAsked ? error.afterMs : backoffMs;
-    const until = isTerminalError(error) ? { generation } : nowMs + delayMs;
+    const until = isTerminalError(error) ? target : nowMs + delayMs;
     this.#retries.set(key, { id, until, delayMs, isAsked });
   }
 
@@ -141,7 +149,7 @@ export function recordRetry(
   const externalId = "externalId" in step ? step.externalId : undefined;
   const key = retryKeyOf(type, id, incarnation, externalId);
   if (result === "failed" && type !== "fail" && type !== "drop" && type !== "adopt") {
-    retries.failed(key, id, error, nowMs, generation);
+    retries.failed(key, id, error, nowMs, { generation, spec: specOf(step) });
   }
   if (result !== "done") return;
   const isEnding = type === "terminate" || type === "forceTerminate";

@@ -49,6 +49,19 @@ export type Step = PlannedAction &
       }
   );
 
+/** The text of the spec that a step makes, or brings up to date to. */
+export function specOf(step: Step): string | undefined {
+  switch (step.type) {
+    case "create":
+    case "replace":
+      return step.how === "again" ? step.row.spec : step.spec;
+    case "update":
+      return step.spec;
+    default:
+      return undefined;
+  }
+}
+
 /**
  * What became of a step. `row` is what stands in the ledger afterwards, as far as it is known.
  *

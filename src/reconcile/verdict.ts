@@ -22,8 +22,11 @@ export interface JudgeContext {
   healthOf(row: ResourceRow, item: ObservedItem | undefined): Health;
   /** Nobody is declared dead yet, because we may have been deaf ourselves. */
   readonly graceUntil?: number;
-  /** Until when an action waits after failures; `blocked`: until its desired state changes or it is woken. */
-  retryOf(key: string): number | "blocked" | undefined;
+  /**
+   * Until when an action waits after failures; `blocked`: until its desired state changes or it is woken.
+   * @param spec - what it makes.
+   */
+  retryOf(key: string, spec: string | undefined): number | "blocked" | undefined;
   /** When a termination was accepted by the outside world, which has not been seen to have carried it out. */
   acceptedAt(key: string): number | undefined;
 }

@@ -20,8 +20,8 @@ export type KeyedAction = Target &
       }
     | {
         readonly action: "update";
-        /** The generation that the resource is of before: a change to b, back to a and to b again is three updates. */
-        readonly from: number;
+        /** The generation that the row has during it: a change to b, back to a and to b again is three updates. */
+        readonly generation: number;
         /** The text that the spec becomes. */
         readonly spec?: string | undefined;
       }
@@ -39,7 +39,7 @@ function details(action: KeyedAction): readonly string[] {
     case "create":
       return [];
     case "update":
-      return [String(action.from), ...optional(action.spec)];
+      return [String(action.generation), ...optional(action.spec)];
     default:
       return optional(action.externalId);
   }

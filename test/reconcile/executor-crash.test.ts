@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { isUpdateOpen } from "../../src/reconcile/open-update.ts";
 import type { Step } from "../../src/reconcile/step.ts";
 import { NotFound } from "../../src/resources/action-errors.ts";
 import type { ActionContext, ResourceRecord } from "../../src/resources/resource.ts";
@@ -73,7 +74,7 @@ function planOf(id: string, rows: readonly ResourceRow[], { wanted, spec, first 
     steps.push(
       ...(first === "stale" ? [failStep(newest), replaceStep(newest)] : [replaceStep(newest, { gone: newest })]),
     );
-  else if (newest.state === "PROVISIONED" && newest.spec !== spec && spec !== undefined)
+  else if (newest.state === "PROVISIONED" && spec !== undefined && (newest.spec !== spec || isUpdateOpen(newest)))
     steps.push(updateStep(newest, spec, 2));
   return steps;
 }

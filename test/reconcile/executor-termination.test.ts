@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Step } from "../../src/reconcile/step.ts";
-import { NotFound } from "../../src/resources/action-errors.ts";
+import { NotFound, TerminalError } from "../../src/resources/action-errors.ts";
 import { actionKey } from "../../src/resources/action-key.ts";
 import {
   deferred,
@@ -220,7 +220,7 @@ describe("terminating what no row is kept of", () => {
 });
 
 describe("updating", () => {
-  it("shows the new spec to the callback, and to the ledger once it has returned", async () => {
+  it("says the new spec in the ledger before it calls back, and that it is open until that has returned", async () => {
     const { process, seed, row, calls } = setUp();
     const old = await seed("PROVISIONED", { spec: '{"size":1}' });
     let then: unknown;
@@ -230,23 +230,56 @@ describe("updating", () => {
       },
     });
     const [outcome] = await run(updateStep(old, '{"size":2}', 2));
-    expect(then).toMatchObject({ spec: '{"size":1}', generation: 1, state: "PROVISIONED", externalId: "vm-of-a" });
+    const begun = { spec: '{"size":2}', generation: 2, attempt: 1, reason: "SpecChanged" };
+    expect(then).toMatchObject({ ...begun, state: "PROVISIONED", externalId: "vm-of-a" });
     expect(calls).toMatchObject([{ action: "update", resource: { spec: { size: 2 }, generation: 2 } }]);
-    expect(outcome).toMatchObject({ result: "done", row: { spec: '{"size":2}', generation: 2, state: "PROVISIONED" } });
+    expect(outcome).toMatchObject({ result: "done", row: { ...begun, attempt: 0, state: "PROVISIONED" } });
     expect((await row()).leaseExpiresAt).toBeUndefined();
   });
 
-  it("that fails leaves the old spec, and is tried again under the same key", async () => {
+  it("that fails stays open, and is tried again under the same key", async () => {
     const { process, seed, row, calls } = setUp();
     const old = await seed("PROVISIONED", { spec: '{"size":1}', attempt: 0 });
     const error = new Error("busy");
     const failing = process({ update: () => Promise.reject(error) });
     expect(await failing.run(updateStep(old, '{"size":2}', 2))).toMatchObject([{ result: "failed", error }]);
-    expect(await row()).toMatchObject({ spec: '{"size":1}', generation: 1, state: "PROVISIONED" });
+    expect(await row()).toMatchObject({ spec: '{"size":2}', generation: 2, attempt: 1, state: "PROVISIONED" });
     expect((await row()).leaseExpiresAt).toBeUndefined();
     await process().run(updateStep(await row(), '{"size":2}', 2));
     expect(calls.map(({ context }) => context.attempt)).toEqual([1, 2]);
     expect(new Set(calls.map(({ context }) => context.idempotencyKey)).size).toBe(1);
+  });
+
+  it("that says that nothing was done leaves everything as it was", async () => {
+    const { process, seed, row } = setUp();
+    const old = await seed("PROVISIONED", { spec: '"a"', attempt: 0, reason: "Observed" });
+    const { run } = process({ update: () => Promise.reject(new TerminalError()) });
+    expect(await run(updateStep(old, '"b"', 2))).toMatchObject([{ result: "failed" }]);
+    expect(await row()).toMatchObject({ spec: '"a"', generation: 1, attempt: 0, reason: "Observed" });
+    expect((await row()).leaseExpiresAt).toBeUndefined();
+  });
+
+  it("that says so over one that is open leaves what it is of unknown", async () => {
+    const { process, seed, row } = setUp();
+    await seed("PROVISIONED", { spec: '"a"', attempt: 0 });
+    await process({ update: () => Promise.reject(new Error("lost")) }).run(updateStep(await row(), '"b"', 2));
+    const { run } = process({ update: () => Promise.reject(new TerminalError()) });
+    await run(updateStep(await row(), '"c"', 3));
+    expect(await row()).toMatchObject({ spec: '"c"', generation: 3, attempt: 1 });
+    await run(updateStep(await row(), '"c"', 3));
+    expect(await row()).toMatchObject({ spec: '"c"', generation: 3, attempt: 2 });
+  });
+
+  it("has a key of its own each time that it is begun, also where the generation does not change", async () => {
+    const { process, seed, row, calls } = setUp();
+    await seed("PROVISIONED", { spec: '"a"', attempt: 0 });
+    const lossy = process({ update: () => Promise.reject(new Error("lost")) });
+    for (const spec of ['"b"', '"c"', '"b"']) await lossy.run(updateStep(await row(), spec, 1));
+    await process().run(updateStep(await row(), '"b"', 1));
+    const keys = calls.map(({ context }) => context.idempotencyKey);
+    expect(new Set(keys).size).toBe(3);
+    expect(keys[3]).toBe(keys[2]);
+    expect(await row()).toMatchObject({ spec: '"b"', generation: 4, attempt: 0 });
   });
 
   it("to a spec that it had before is another update", async () => {

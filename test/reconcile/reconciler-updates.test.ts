@@ -31,7 +31,7 @@ describe("a new spec", () => {
     expect(fleet.calls).toEqual([]);
   });
 
-  it("whose update fails leaves the old one standing, and is tried again with one key", async () => {
+  it("whose update fails is open, and is tried again with one key", async () => {
     const keys: string[] = [];
     const { reconciler, ledger, clock } = await setUpSpecs(1, {
       update: async (_, { idempotencyKey }) => {
@@ -41,7 +41,7 @@ describe("a new spec", () => {
     });
     await reconciler.setDesired(specs(1, 2));
     await reconciler.reconcile();
-    expect(await ledger.get("r-0")).toMatchObject({ state: "PROVISIONED", spec: { size: 1 } });
+    expect(await ledger.get("r-0")).toMatchObject({ state: "PROVISIONED", reason: "SpecChanged" });
     reconciler.start();
     await clock.advance(5_000);
     expect(await ledger.get("r-0")).toMatchObject({ state: "PROVISIONED", spec: { size: 2 } });

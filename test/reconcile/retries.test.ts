@@ -16,7 +16,7 @@ describe("what failed", () => {
   it("waits for a time that grows, and is forgotten with a success", () => {
     const kept = retries();
     const waits = Array.from({ length: 12 }, () => {
-      kept.failed(KEY, "a", new Error("no"), NOW, 1);
+      kept.failed(KEY, "a", new Error("no"), NOW, { generation: 1 });
       return (kept.retryOf(KEY, at(NOW)) as number) - NOW;
     });
     waits.forEach((wait, failures) => {
@@ -33,7 +33,7 @@ describe("what failed", () => {
 
   it("waits as long as it asked for itself", () => {
     const kept = retries();
-    kept.failed(KEY, "a", new RetryAfter(7_000), NOW, 1);
+    kept.failed(KEY, "a", new RetryAfter(7_000), NOW, { generation: 1 });
     expect(kept.retryOf(KEY, at(NOW))).toBe(NOW + 7_000);
     kept.wake("a");
     kept.wake();
@@ -42,7 +42,7 @@ describe("what failed", () => {
 
   it("for good waits for another generation, or a wake", () => {
     const kept = retries();
-    kept.failed(KEY, "a", new TerminalError(), NOW, 1);
+    kept.failed(KEY, "a", new TerminalError(), NOW, { generation: 1 });
     expect(kept.retryOf(KEY, at(NOW + 1e9, 1))).toBe("blocked");
     expect(kept.retryOf(KEY, at(NOW, 2))).toBeUndefined();
     kept.wake("b");
@@ -53,7 +53,7 @@ describe("what failed", () => {
 
   it("may be tried at once when its id is woken, and counts as having failed still", () => {
     const kept = retries();
-    for (let time = 0; time < 10; time += 1) kept.failed(KEY, "a", new Error("no"), NOW, 1);
+    for (let time = 0; time < 10; time += 1) kept.failed(KEY, "a", new Error("no"), NOW, { generation: 1 });
     kept.wake();
     expect(kept.retryOf(KEY, at(NOW))).toBeGreaterThan(NOW);
     kept.wake("a");
@@ -63,7 +63,7 @@ describe("what failed", () => {
 
   it("waits no longer than it had to when the clock goes back", () => {
     const kept = retries();
-    kept.failed(KEY, "a", new RetryAfter(7_000), NOW, 1);
+    kept.failed(KEY, "a", new RetryAfter(7_000), NOW, { generation: 1 });
     const back = NOW - 3_600_000;
     expect(kept.retryOf(KEY, at(back))).toBe(back + 7_000);
     // And does not wait anew each time that it is asked about.
@@ -72,7 +72,7 @@ describe("what failed", () => {
 
   it("is forgotten with its slot, the count of its failures too", () => {
     const kept = retries();
-    for (const id of ["a", "b", "c"]) kept.failed(`create/${id}`, id, new Error("no"), NOW, 1);
+    for (const id of ["a", "b", "c"]) kept.failed(`create/${id}`, id, new Error("no"), NOW, { generation: 1 });
     kept.accepted("terminate/1//a", "a", NOW, 30_000);
     kept.wake("a");
     kept.forgetExcept((id) => id === "b");
@@ -104,7 +104,7 @@ describe("creations", () => {
 
   it("do not wait when one of those that failed is woken", () => {
     const kept = retries();
-    kept.failed(KEY, "a", new Error("no"), NOW, 1);
+    kept.failed(KEY, "a", new Error("no"), NOW, { generation: 1 });
     for (let batch = 0; batch < 20; batch += 1) kept.creationsFailed(NOW);
     kept.wake("b");
     expect(kept.creationAt(NOW)).toBeDefined();

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { actionKey, type KeyedAction } from "../../src/resources/action-key.ts";
 
 const CREATE = { group: "web", id: "a", incarnation: 1, action: "create" } as const;
-const UPDATE = { ...CREATE, action: "update", from: 1, spec: "2" } as const;
+const UPDATE = { ...CREATE, action: "update", generation: 1, spec: "2" } as const;
 
 describe("the key of an action", () => {
   it("is the same in every process and version, because retries after an upgrade need it", () => {
@@ -24,10 +24,10 @@ describe("the key of an action", () => {
       { ...CREATE, action: "terminate", externalId: "vm-1" },
       { ...CREATE, action: "terminate", externalId: "" },
       UPDATE,
-      { ...UPDATE, from: 2 },
+      { ...UPDATE, generation: 2 },
       { ...UPDATE, spec: "3" },
       { ...UPDATE, spec: undefined },
-      { ...UPDATE, from: 12, spec: "" },
+      { ...UPDATE, generation: 12, spec: "" },
     ];
     expect(new Set(others.map(actionKey)).size).toBe(others.length);
   });
