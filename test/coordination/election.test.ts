@@ -88,6 +88,27 @@ describe("of several candidates", () => {
   });
 });
 
+describe("a former leader whose lease still stands", () => {
+  it("waits for it like the others, and never leads twice with one epoch", async () => {
+    const { clock, candidate } = setUpElection();
+    const one = candidate(
+      {
+        onStartedLeading: ({ epoch }) => {
+          if (epoch === 1) throw new Error("not now");
+        },
+      },
+      { faults: [{ on: "leases.release", fault: "hangBefore" }] },
+    );
+    one.elector.start();
+    await clock.advance(14_999);
+    expect(one.elector.isLeader()).toBe(false);
+    expect(one.log).toEqual(["leader node-1/1", "start 1", "stop 1"]);
+    await clock.advance(2_400);
+    expect(one.elector.epoch).toBe(2);
+    await stopAll(clock, one);
+  });
+});
+
 describe("an acquisition whose answer is lost", () => {
   it("is asked about again at once, and leads with the epoch that it got", async () => {
     const { clock, candidate } = setUpElection();

@@ -224,8 +224,10 @@ describe("a term", () => {
 
   it("doesn't end when its timer comes before the moment, because the wall clock went back", async () => {
     const clock = new ManualClock();
+    const since = new Stopwatch(clock);
     await clock.set(clock.now() + 500);
-    const leadership = new Leadership(clock, { epoch: 7, since: new Stopwatch(clock), forMs: 1_000 });
+    const leadership = new Leadership(clock, { epoch: 7, since, forMs: 1_000 });
+    await clock.set(clock.now() - 500);
     await clock.advance(999);
     expect(leadership.isHeld()).toBe(true);
     await clock.advance(1);
