@@ -12,9 +12,15 @@ export class LedgerReader {
   readonly #settings: ReconcilerSettings<unknown>;
   /** The store's time less ours, as of the last row that was read. */
   #aheadMs = 0;
+  #signal: AbortSignal | undefined;
 
   constructor(settings: ReconcilerSettings<unknown>) {
     this.#settings = settings;
+  }
+
+  /** From now on this ends what is read. */
+  endWith(signal: AbortSignal): void {
+    this.#signal = signal;
   }
 
   /** Epoch milliseconds by the store's clock, as far as it is known. */
@@ -98,6 +104,6 @@ export class LedgerReader {
 
   #ask<T>(send: (call: StoreCall) => Promise<T>): Promise<T> {
     const { clock, random, storeTimeoutMs } = this.#settings;
-    return storeOperation({ clock, random, budgetMs: storeTimeoutMs, send });
+    return storeOperation({ clock, random, budgetMs: storeTimeoutMs, signal: this.#signal, send });
   }
 }

@@ -1,5 +1,7 @@
-import type { Found } from "./found.ts";
+import { isRetryAfter } from "../resources/action-errors.ts";
+import { type Found, isBlind } from "./found.ts";
 import type { ReconcilerSettings } from "./settings.ts";
+
 import type { StepOutcome } from "./step.ts";
 
 /** How soon an own `observe` is asked again whether what was done shows; doubled each time that it doesn't. */
@@ -13,6 +15,8 @@ export interface NextPass {
   readonly wakeAt?: number;
   /** The same, as if there were nothing left that could be done at once. */
   readonly dueAt?: number;
+  /** Who was asked threw a `RetryAfter`: nothing is due before. */
+  readonly retryAt?: number;
 }
 
 /** Knows when the next pass is due. */
@@ -50,9 +54,18 @@ export class NextPasses {
     return moments.length === 0 ? undefined : Math.min(...moments);
   }
 
-  #next({ composition, silenceAt }: Found, resources: "new" | "known", lookAgainMs: number): NextPass {
+  #next(found: Found, resources: "new" | "known", lookAgainMs: number): NextPass {
+    const { composition, silenceAt, unknowns } = found;
     const { clock, observe, staleness } = this.#settings;
     const now = clock.now();
+    const askedMs = unknowns.flatMap(({ of, error }) =>
+      of !== "staleness" && isRetryAfter(error) ? [error.afterMs] : [],
+    );
+    if (isBlind(found)) {
+      // Time alone changes nothing here, but that it is tried again.
+      const retryAt = now + Math.max(...askedMs);
+      return askedMs.length === 0 ? {} : { wakeAt: retryAt, retryAt };
+    }
     const moments = [composition.nextAt, silenceAt].flatMap((at) => (at === undefined ? [] : [this.#local(at)]));
     if (resources === "new") moments.push(now + (staleness.quietMs ?? 0) + 1);
     if (composition.mass.mode === "hold") moments.push(now + MASS_SILENCE_MS);

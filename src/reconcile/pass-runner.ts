@@ -1,17 +1,16 @@
 import { Stopwatch } from "../clock.ts";
-import { invalidOptions } from "../option-rules.ts";
 import { isRetryAfter } from "../resources/action-errors.ts";
-import type { Found, LookTerms } from "./found.ts";
+import { type Found, isBlind, type LookTerms } from "./found.ts";
 import type { MetricSample } from "./metric-sample.ts";
 import { NextPasses } from "./next-pass.ts";
 import { type Interruption, PassExecution } from "./pass-execution.ts";
 import { type BareEvent, PassNotes } from "./pass-notes.ts";
-import { finishedOf, heldAfter, shown } from "./pass-report.ts";
+import { finishedOf, heldAfter, notBegunAfter, shown, standsOf } from "./pass-report.ts";
 import type { Explanation, HeldBy, PassReport, Plan } from "./planned.ts";
 import type { ReconcilerStatus } from "./reconciler-status.ts";
 import { Retries, recordRetry } from "./retries.ts";
 import type { ReconcilerSettings } from "./settings.ts";
-import { isBlind, isConverged, Standing } from "./standing.ts";
+import { isConverged, Standing } from "./standing.ts";
 import type { Step, StepOutcome } from "./step.ts";
 import { Survey } from "./survey.ts";
 
@@ -36,6 +35,8 @@ export interface PassResult {
   readonly progress: "some" | "none" | "stuck";
   /** `observe` or `desired` could not be relied on. */
   readonly isBlind: boolean;
+  /** Epoch milliseconds before which `observe` or `desired` asked not to be asked again. */
+  readonly retryAt?: number;
   /** Epoch milliseconds at which something comes due, whatever could be done before. */
   readonly dueAt?: number;
 }
@@ -92,47 +93,47 @@ export class PassRunner<Spec> {
   }
 
   async run(terms: PassTerms): Promise<PassResult> {
+    terms.signal?.throwIfAborted();
     return this.#carryOut(await this.#survey.look(this.#lookTerms(terms, "real")), terms);
   }
 
   /** @throws EvenkeelError `INVALID_OPTIONS` if the plan is another one by now. */
   async approve(terms: PassTerms, hash: string): Promise<PassResult> {
-    const lookTerms = this.#lookTerms(terms, "dry");
-    const found = await this.#survey.look(lookTerms);
-    if (found.composition.hash !== hash)
-      throw invalidOptions("Reconciler.approve", "the plan is another one by now: look at plan() again");
-    return this.#carryOut(await this.#survey.review({ ...lookTerms, isApproved: true }, found), terms);
+    return this.#carryOut(await this.#survey.look(this.#lookTerms(terms, "dry"), hash), terms);
   }
 
   async status(terms: PassTerms): Promise<Omit<ReconcilerStatus, "name" | "paused" | "leader">> {
     const found = await this.#survey.reread(this.#lookTerms(terms, "dry"));
-    const { view } = this.#survey;
-    const conditions = this.#standing.conditions(found);
-    const isKnown = !conditions.some(
-      ({ type, status: holds }) => holds && (type === "ObserveFailed" || type === "DesiredFailed"),
-    );
+    const conditions = this.#standing.conditions(found, { isPaused: this.#hooks.isPaused() });
+    const holds = (...types: string[]): boolean =>
+      conditions.some(({ type, status }) => status && types.includes(type));
+    const observedGeneration = this.#standing.observedGeneration(found);
+    const converged = this.#standing.isFollowing
+      ? holds("Converged") && observedGeneration === found.generation
+      : isConverged(found) && !holds("ObserveFailed", "DesiredFailed");
     return {
       generation: found.generation,
-      observedGeneration: this.#standing.observedGeneration(found),
-      desired: view.wanted,
-      observed: { ...view.states },
+      observedGeneration,
+      desired: found.wanted,
+      observed: { ...found.states },
       drift: found.composition.drift,
-      converged: isKnown && isConverged(found),
+      converged,
       conditions: [...conditions],
     };
   }
 
   async explain(id: string, terms: PassTerms): Promise<Explanation[]> {
-    const lookTerms = this.#lookTerms(terms, "dry");
-    await this.#survey.reread(lookTerms);
+    const asked = this.#lookTerms(terms, "dry");
+    const lookTerms: LookTerms = this.#standing.isBlind ? { blockedBy: "unknown", ...asked } : asked;
+    const { composition } = await this.#survey.reread(lookTerms);
     const verdict = this.#survey.verdictOf(id, lookTerms);
-    const known = this.#notes.of(id);
-    if (verdict === undefined) return [...known];
-    const at = this.#settings.clock.now();
-    const isWaiting = this.#execution.isBusy(id) || !verdict.settled;
-    if (verdict.proposals.length > 0 && known.length > 0) return [...known];
-    const reason = isWaiting ? "InProgress" : "AsDesired";
-    return [...known, { at, action: "none", outcome: "skipped", reason }];
+    if (verdict === undefined) return [...this.#notes.of(id)];
+    const isBusy = this.#execution.isBusy(id);
+    if (isBusy || verdict.proposals.length === 0) {
+      const reason = isBusy || !verdict.settled ? "InProgress" : "AsDesired";
+      return this.#notes.withPresent(id, [{ action: "none", outcome: "skipped", reason }]);
+    }
+    return this.#notes.withPresent(id, standsOf(composition, verdict));
   }
 
   metrics(): MetricSample[] {
@@ -152,6 +153,8 @@ export class PassRunner<Spec> {
   // -------------------------------------------------------------------------------------------------- a pass
 
   async #carryOut(found: Found, terms: PassTerms): Promise<PassResult> {
+    // What it found may be no more than that it was told to stop.
+    terms.signal?.throwIfAborted();
     const stopwatch = new Stopwatch(this.#settings.clock);
     this.#notes.found(found);
     this.#takeGeneration(found.generation);
@@ -163,6 +166,7 @@ export class PassRunner<Spec> {
       interruption,
       untilAt: this.#nextPasses.untilAt(found),
     });
+    signal?.throwIfAborted();
     this.#creationsEnded(outcomes);
     // By now it may be paused, or lead no longer.
     const lookTerms = this.#lookTerms(terms, "real");
@@ -170,16 +174,18 @@ export class PassRunner<Spec> {
     const isPaused = this.#hooks.isPaused();
     const isFenced = found.isFenced || outcomes.some(({ result }) => result === "fenced");
     const ending = { isPaused, isFenced, isActing: lookTerms.blockedBy === undefined };
-    const { view } = this.#survey;
+    const { wanted, states } = after;
     const { drift } = after.composition;
     const converged = isConverged(after);
-    this.#notes.metrics.measured({ desired: view.wanted, states: { ...view.states }, drift, converged });
+    this.#notes.metrics.measured({ desired: wanted, states: { ...states }, drift, converged });
+    signal?.throwIfAborted();
     const conditions = await this.#standing.conclude(after, ending, ({ type, status, reason }) =>
       this.#hooks.emit({ type: "condition_changed", condition: type, status, reason }),
     );
-    const heldBy = isPaused ? "paused" : "backoff";
+    const heldBy = lookTerms.blockedBy ?? "backoff";
+    for (const action of outcomes.flatMap((outcome) => notBegunAfter(outcome, heldBy))) this.#notes.held(action);
     const held = [...found.composition.held, ...outcomes.flatMap((outcome) => heldAfter(outcome, heldBy))];
-    const { wakeAt, dueAt } = this.#nextPasses.after(after, outcomes);
+    const { wakeAt, dueAt, retryAt } = this.#nextPasses.after(after, outcomes);
     const report: PassReport = {
       generation: after.generation,
       actions: outcomes.flatMap(finishedOf),
@@ -193,7 +199,13 @@ export class PassRunner<Spec> {
     this.#hooks.emit({ type: "pass_finished", durationMs, actions, held: held.length, converged });
     const isDone = isCut || outcomes.some(({ result }) => result === "done");
     const progress = isDone ? "some" : outcomes.length > 0 ? "stuck" : "none";
-    return { report, progress, isBlind: isBlind(found), ...(dueAt === undefined ? {} : { dueAt }) };
+    return {
+      report,
+      progress,
+      isBlind: isBlind(found),
+      ...(retryAt === undefined ? {} : { retryAt }),
+      ...(dueAt === undefined ? {} : { dueAt }),
+    };
   }
 
   #takeGeneration(generation: number): void {

@@ -7,15 +7,13 @@ import { WorkQueue } from "./work-queue.ts";
 
 /** How often a reconciler that does not lead looks whether it does now. */
 const LEADERSHIP_POLL_MS = 1_000;
-/** How long callbacks that were told to stop may take to notice. */
-const ABORTED_MS = 1_000;
 
 /** What the loop runs. */
 export interface LoopWork {
   pass(terms: PassTerms): Promise<PassResult>;
-  /** Resolves once nothing is under way. */
-  idle(): Promise<void>;
   emit(event: BareEvent): void;
+  /** Aborted once passes are to end at once. */
+  readonly signal: AbortSignal;
 }
 
 /** A time in which nobody is declared dead, because we may have been deaf. */
@@ -45,17 +43,16 @@ export class GracePeriod {
  */
 export class ReconcilerLoop {
   readonly queue: WorkQueue<string>;
+  /** Resolves once its last pass is over. */
+  readonly ended: Promise<void>;
   readonly #settings: ReconcilerSettings<never>;
   readonly #work: LoopWork;
   readonly #grace: GracePeriod;
-  readonly #controller = new AbortController();
   readonly #tickMs: number;
   #lastTick: Stopwatch;
   #ticker: Timer | undefined;
-  #isEnding = false;
   #endPass: (() => void) | undefined;
   #lastEpoch: number | undefined;
-  readonly #ended: Promise<void>;
 
   /** @param after - what has to be over before the first pass. */
   constructor(settings: ReconcilerSettings<never>, work: LoopWork, grace: GracePeriod, after: Promise<unknown>) {
@@ -69,7 +66,7 @@ export class ReconcilerLoop {
     this.#tick();
     grace.begin();
     this.queue.add(name);
-    this.#ended = after.then(() => this.#run());
+    this.ended = after.then(() => this.#run());
   }
 
   wake(): void {
@@ -81,17 +78,10 @@ export class ReconcilerLoop {
     this.#endPass?.();
   }
 
-  /** See `Reconciler.stop`. */
-  async stop(graceMs: number): Promise<void> {
-    const { clock } = this.#settings;
-    this.#isEnding = true;
+  /** No other pass begins; one that runs goes on. */
+  end(): void {
     this.#ticker?.clear();
     this.queue.shutdown();
-    const over = Promise.all([this.#ended, this.#work.idle()]).then(() => {});
-    await firstOf(clock, graceMs, over);
-    this.#controller.abort(new Error("The reconciler was stopped."));
-    // Who does not listen to the signal is not waited for any longer.
-    await firstOf(clock, ABORTED_MS, over);
   }
 
   async #run(): Promise<void> {
@@ -103,45 +93,45 @@ export class ReconcilerLoop {
       try {
         nextMs = await this.#pass();
       } catch (error) {
-        this.#work.emit({ type: "pass_failed", error });
+        if (!this.#work.signal.aborted) this.#work.emit({ type: "pass_failed", error });
         this.queue.addRateLimited(name);
       }
       this.queue.done(name);
-      this.queue.addAfter(name, Math.min(nextMs, resyncIntervalMs));
+      this.queue.addAfter(name, nextMs);
     }
   }
 
   /** @returns milliseconds until the next pass. */
   async #pass(): Promise<number> {
-    const { leader, name, clock } = this.#settings;
+    const { leader, name, clock, resyncIntervalMs } = this.#settings;
     this.#noteStall();
     if (leader !== undefined && !leader.isLeader()) {
       this.#lastEpoch = undefined;
-      return LEADERSHIP_POLL_MS;
+      return Math.min(LEADERSHIP_POLL_MS, resyncIntervalMs);
     }
     if (leader !== undefined && leader.epoch !== this.#lastEpoch) {
       this.#lastEpoch = leader.epoch;
       this.#grace.begin();
     }
-    const { report, progress, isBlind, dueAt } = await this.#work.pass({
-      signal: this.#controller.signal,
+    const { report, progress, isBlind, retryAt, dueAt } = await this.#work.pass({
       graceLeftMs: () => {
         // Also a stall in the middle of the pass may have kept beats from being seen.
         this.#noteStall();
         return this.#grace.leftMs();
       },
-      mayBegin: () => !this.#isEnding,
       interruption: this.#interruption(),
     });
     const leftMs = (at: number | undefined) => (at === undefined ? Number.POSITIVE_INFINITY : at - clock.now());
+    // Whoever asked for patience gets it: also from the resync.
+    if (retryAt !== undefined) return Math.max(0, leftMs(retryAt));
     const nextMs = leftMs(report.nextWakeAt);
     if (isBlind || progress === "stuck" || (progress === "none" && nextMs <= 0)) {
       // What could be done at once and doesn't get on is tried ever more rarely.
       this.queue.addRateLimited(name);
-      return isBlind || leftMs(dueAt) <= 0 ? Number.POSITIVE_INFINITY : leftMs(dueAt);
+      return isBlind || leftMs(dueAt) <= 0 ? resyncIntervalMs : Math.min(leftMs(dueAt), resyncIntervalMs);
     }
     this.queue.forget(name);
-    return Math.max(0, nextMs);
+    return Math.min(Math.max(0, nextMs), resyncIntervalMs);
   }
 
   #interruption(): Interruption {
@@ -167,13 +157,4 @@ export class ReconcilerLoop {
     if (this.#lastTick.elapsedMs() > 2 * this.#tickMs) this.#grace.begin();
     this.#lastTick = new Stopwatch(this.#settings.clock);
   }
-}
-
-/** Waits for one thing, but not for longer. */
-async function firstOf(clock: Clock, ms: number, one: Promise<void>): Promise<void> {
-  let timer: Timer | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = clock.setTimer(ms, resolve);
-  });
-  await Promise.race([one, late]).finally(() => timer?.clear());
 }

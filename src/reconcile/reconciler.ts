@@ -4,7 +4,8 @@ import type { DesiredResource } from "../resources/resource.ts";
 import { ResourceLedger } from "../resources/resource-ledger.ts";
 import type { MetricSample } from "./metric-sample.ts";
 import type { BareEvent } from "./pass-notes.ts";
-import { PassRunner, type PassTerms } from "./pass-runner.ts";
+import { PassPeriod } from "./pass-period.ts";
+import { type PassResult, PassRunner, type PassTerms } from "./pass-runner.ts";
 import type { Explanation, PassReport, Plan } from "./planned.ts";
 import { GracePeriod, ReconcilerLoop } from "./reconciler-loop.ts";
 import type { ReconcilerStatus } from "./reconciler-status.ts";
@@ -45,27 +46,29 @@ const STOP_RULES: OptionRules = {
  * ```
  */
 export class Reconciler<Spec = unknown> {
-  readonly #settings: ReconcilerSettings<Spec>;
-  readonly #ledger: ResourceLedger<Spec>;
-  readonly #runner: PassRunner<Spec>;
+  // Of any spec: otherwise a reconciler of one spec could not stand in a list of reconcilers.
+  readonly #settings: ReconcilerSettings<never>;
+  readonly #ledger: ResourceLedger<never>;
+  readonly #runner: PassRunner<never>;
   readonly #grace: GracePeriod;
   /** One pass at a time, whoever asks for it. */
   #turn: Promise<unknown> = Promise.resolve();
   #loop: ReconcilerLoop | undefined;
-  #stopping: Promise<void> = Promise.resolve();
+  #period: PassPeriod;
   #isPaused = false;
 
   /** @throws EvenkeelError `INVALID_OPTIONS` that names the option. */
   constructor(options: ReconcilerOptions<Spec>) {
-    this.#settings = reconcilerSettings(options);
+    this.#settings = reconcilerSettings(options) as ReconcilerSettings<never>;
     const { store, name, clock, random, storeTimeoutMs, staleAfterMs } = this.#settings;
-    this.#ledger = new ResourceLedger<Spec>({ store, group: name, clock, random, storeTimeoutMs });
+    this.#ledger = new ResourceLedger<never>({ store, group: name, clock, random, storeTimeoutMs });
     this.#grace = new GracePeriod(clock, staleAfterMs);
     this.#runner = new PassRunner(this.#settings, {
       emit: (event) => this.#emit(event),
       onLateOutcome: () => this.#loop?.wake(),
       isPaused: () => this.#isPaused,
     });
+    this.#period = this.#nextPeriod();
   }
 
   /**
@@ -77,7 +80,7 @@ export class Reconciler<Spec = unknown> {
   async setDesired(desired: number | Iterable<DesiredResource<Spec>>): Promise<{ generation: number }> {
     if (this.#settings.desired !== undefined)
       throw invalidOptions("Reconciler.setDesired", "the option `desired` says already what is desired");
-    const set = await this.#ledger.setDesired(desired);
+    const set = await this.#ledger.setDesired(desired as number | Iterable<DesiredResource<never>>);
     this.#loop?.interrupt();
     this.#loop?.wake();
     return set;
@@ -92,60 +95,66 @@ export class Reconciler<Spec = unknown> {
   }
 
   /**
-   * One pass, now. It judges at once: without the grace period that the loop grants after its start.
-   * @throws EvenkeelError `STORE_UNAVAILABLE`, `RECORD_CORRUPT`; whatever fails besides is in the report.
+   * One pass, now; after the one that runs, if one does. It judges at once: without the grace period that the loop grants after its
+   * start. It waits for all that it begins, at most `maxActionsPerPass` actions, and so for up to `actionTimeoutMs` or more.
+   * @throws EvenkeelError `STORE_UNAVAILABLE`, `RECORD_CORRUPT`; an `AbortError` when a `stop()` ended it. Whatever fails besides is in
+   * the report.
    */
-  reconcile(): Promise<PassReport> {
-    return this.#inTurn(async () => (await this.#runner.run({})).report);
+  async reconcile(): Promise<PassReport> {
+    return (await this.#pass((terms) => this.#runner.run(terms))).report;
   }
 
   /**
    * Carries out what `plan()` showed, with all that only waits for somebody to look at it (`massGuard`, `unconfirmedEmpty`).
    * @param planHash - `Plan.hash`.
-   * @throws EvenkeelError `INVALID_OPTIONS` if the plan is another one by now; nothing was done then.
+   * @throws EvenkeelError `INVALID_OPTIONS` if the plan is another one by now; nothing was done then. Otherwise as `reconcile()`.
    */
-  approve(planHash: string): Promise<PassReport> {
+  async approve(planHash: string): Promise<PassReport> {
     if (typeof planHash !== "string" || planHash === "")
-      return Promise.reject(invalidOptions("Reconciler.approve", "planHash must be the hash of a plan"));
-    return this.#inTurn(async () => (await this.#runner.approve({}, planHash)).report);
+      throw invalidOptions("Reconciler.approve", "planHash must be the hash of a plan");
+    return (await this.#pass((terms) => this.#runner.approve(terms, planHash))).report;
   }
 
-  /** Begins to reconcile: at once, at every wake, when a heartbeat is due, and at every resync. Harmless when it has begun. */
+  /**
+   * Begins to reconcile: at once (or once a `stop()` that is under way is over), at every wake, when a heartbeat is due, and at every
+   * resync. Harmless when it has begun.
+   */
   start(): void {
     if (this.#loop !== undefined) return;
+    if (this.#period.isEnding) this.#period = this.#nextPeriod();
+    const period = this.#period;
     const work = {
-      pass: (terms: PassTerms) => this.#inTurn(() => this.#runner.run(terms)),
-      idle: () => this.#runner.idle(),
+      pass: (terms: PassTerms) => period.run((bounds) => this.#inTurn(() => this.#runner.run({ ...terms, ...bounds }))),
       emit: (event: BareEvent) => this.#emit(event),
+      signal: period.signal,
     };
-    this.#loop = new ReconcilerLoop(this.#settings as ReconcilerSettings<never>, work, this.#grace, this.#stopping);
+    this.#loop = new ReconcilerLoop(this.#settings, work, this.#grace, period.begun());
+    period.include(this.#loop.ended);
   }
 
   /**
-   * Ends the loop: nothing new begins, callbacks that run are waited for, and told to stop after `graceMs`. Twice is harmless.
+   * Ends the loop, and whatever pass runs, also one that `reconcile()` or `approve()` began: nothing new begins, callbacks that run are
+   * waited for, and told to stop after `graceMs`. Then it resolves as soon as what they had under way in the ledger is settled, which is
+   * up to `storeTimeoutMs` for each write: no timer is left. What `reconcile()` or `approve()` is asked before that belongs to what is
+   * ended; afterwards it works as before. Twice is harmless; the shorter `graceMs` counts.
    * @param options.graceMs - milliseconds. Defaults to 30,000.
+   * @throws EvenkeelError `INVALID_OPTIONS`; nothing is ended then.
    */
-  stop(options: { graceMs?: number } = {}): Promise<void> {
-    try {
-      acceptOptions("Reconciler.stop", STOP_RULES, options);
-    } catch (error) {
-      return Promise.reject(error);
-    }
+  async stop(options: { graceMs?: number | undefined } = {}): Promise<void> {
+    acceptOptions("Reconciler.stop", STOP_RULES, options);
     const { graceMs = 30_000 } = options;
-    const loop = this.#loop;
-    if (loop === undefined) return this.#stopping;
+    this.#loop?.end();
     this.#loop = undefined;
-    this.#stopping = loop.stop(graceMs);
-    return this.#stopping;
+    await this.#period.end(graceMs);
   }
 
   /**
-   * Says that something may have changed. Of one resource: what failed is tried again now, whatever its backoff.
+   * Says that something may have changed. What a `TerminalError` left alone is tried again; of one resource also what only waits for its
+   * backoff, but not what a `RetryAfter` put off: its callback has said when.
    * @throws EvenkeelError `INVALID_OPTIONS` for an id that can be none.
    */
   wake(id?: string): void {
-    if (id !== undefined && !rules.name.test(id))
-      throw invalidOptions("Reconciler.wake", `id must be ${rules.name.says}`);
+    if (id !== undefined) acceptId("wake", id);
     this.#runner.wake(id);
     this.#loop?.wake();
   }
@@ -174,8 +183,12 @@ export class Reconciler<Spec = unknown> {
     return { name, ...status, paused: this.#isPaused, ...(leader === undefined ? {} : { leader: leader.isLeader() }) };
   }
 
-  /** Why each recent action on a resource was taken, held or skipped, oldest first; the last says how it stands. */
-  explain(id: string): Promise<Explanation[]> {
+  /**
+   * Why each recent action on a resource was taken, held or skipped, oldest first; the last says how it stands.
+   * @throws EvenkeelError `INVALID_OPTIONS` for an id that can be none; `STORE_UNAVAILABLE`, `RECORD_CORRUPT`.
+   */
+  async explain(id: string): Promise<Explanation[]> {
+    acceptId("explain", id);
     return this.#runner.explain(id, {});
   }
 
@@ -183,6 +196,16 @@ export class Reconciler<Spec = unknown> {
   metrics(): MetricSample[] {
     const queue = this.#loop?.queue ?? new WorkQueue({ name: this.#settings.name, clock: this.#settings.clock });
     return [...this.#runner.metrics(), ...queue.metrics()];
+  }
+
+  /** A pass that is not the loop's. */
+  #pass(run: (terms: PassTerms) => Promise<PassResult>): Promise<PassResult> {
+    if (this.#period.isOver) this.#period = this.#nextPeriod();
+    return this.#period.run((bounds) => this.#inTurn(() => run(bounds)));
+  }
+
+  #nextPeriod(): PassPeriod {
+    return new PassPeriod(this.#settings.clock, () => this.#runner.idle(), this.#period);
   }
 
   #inTurn<T>(pass: () => Promise<T>): Promise<T> {
@@ -195,4 +218,8 @@ export class Reconciler<Spec = unknown> {
     const { clock, name, onEvent } = this.#settings;
     emitTo(onEvent, { ...event, at: clock.now(), reconciler: name } as EvenkeelEvent);
   }
+}
+
+function acceptId(method: string, id: unknown): void {
+  if (!rules.name.test(id)) throw invalidOptions(`Reconciler.${method}`, `id must be ${rules.name.says}`);
 }
