@@ -51,7 +51,7 @@ export class Execution {
   async #verdictOf(work: () => Promise<Verdict>): Promise<Verdict> {
     try {
       if (!this.#mayBegin()) return { result: "notBegun" };
-      return await work();
+      return withError(await work());
     } catch (error) {
       if (isEvenkeelError(error) && error.code === "STORE_UNAVAILABLE") this.#failure ??= { error };
       return { result: "failed", error };
@@ -62,4 +62,10 @@ export class Execution {
     const { signal, mayBegin } = this.#terms;
     return this.#failure === undefined && signal?.aborted !== true && mayBegin();
   }
+}
+
+/** Whatever failed says why. */
+function withError(verdict: Verdict): Verdict {
+  if (verdict.result !== "failed" || (verdict.error !== undefined && verdict.error !== null)) return verdict;
+  return { ...verdict, error: new Error(`The callback threw ${String(verdict.error)}.`) };
 }

@@ -1,4 +1,5 @@
 import { onAbort } from "../abort-listeners.ts";
+import { EvenkeelError } from "../errors.ts";
 import { isNotFound } from "../resources/action-errors.ts";
 import { actionKey } from "../resources/action-key.ts";
 import type { ActionContext, ResourceRecord } from "../resources/resource.ts";
@@ -69,7 +70,7 @@ function bounded<Spec>(
       controller.abort(error);
     };
     const timer = clock.setTimer(actionTimeoutMs, () =>
-      giveUp("timedOut", new DOMException(`The action took longer than ${actionTimeoutMs} ms.`, "TimeoutError")),
+      giveUp("timedOut", new EvenkeelError("WAIT_TIMEOUT", `The action took longer than ${actionTimeoutMs} ms.`)),
     );
     const stopListening = onAbort(signal, () => giveUp("aborted", signal?.reason));
     new Promise((pass) => pass(call(controller.signal))).then(

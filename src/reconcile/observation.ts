@@ -4,13 +4,13 @@ import type { DesiredResource } from "../resources/resource.ts";
 export interface ObservedResource {
   readonly id: string;
   /** What `create` returned for it. Tells incarnations of one id apart where `incarnation` is not known. */
-  readonly externalId?: string;
+  readonly externalId?: string | undefined;
   /** The incarnation that `create` was called for, where the resource tells it. */
-  readonly incarnation?: number;
+  readonly incarnation?: number | undefined;
   /** Epoch milliseconds. One from the future counts as of the moment when it was first seen. */
-  readonly lastHeartbeatAt?: number;
+  readonly lastHeartbeatAt?: number | undefined;
   /** `false`: it is replaced like one that fell silent. Defaults to true. */
-  readonly healthy?: boolean;
+  readonly healthy?: boolean | undefined;
 }
 
 /** What `observe` answers. Where it is not complete, nothing is concluded to be missing or gone. */

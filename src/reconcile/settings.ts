@@ -7,6 +7,7 @@ import { resourceStore } from "../resources/ledger-rules.ts";
 import type { ActionContext, CreateResult, DesiredResource, ResourceRecord } from "../resources/resource.ts";
 import type { LedgerStore } from "../store.ts";
 import { MAX_UNAVAILABLE, type MaxUnavailable } from "./disruption-budget.ts";
+import { closedLeader, closedShards } from "./gates.ts";
 import { type MassGuardOptions, type MassGuardSettings, massGuardSettings } from "./mass-guard.ts";
 import type { Desired, Observation, ObservedResource, PassContext } from "./observation.ts";
 import { fixedThreshold, type StalenessPolicy } from "./staleness.ts";
@@ -38,9 +39,11 @@ export interface ReconcilerOptions<Spec = unknown> {
    * What is desired. A throw or a timeout is unknown, and nothing is done then. Its answer is kept in the ledger, so that others see it.
    * Defaults to what `setDesired()` stored.
    */
-  readonly desired?: (ctx: PassContext) => Awaitable<number | Iterable<DesiredResource<Spec>> | Desired<Spec>>;
+  readonly desired?:
+    | ((ctx: PassContext) => Awaitable<number | Iterable<DesiredResource<Spec>> | Desired<Spec>>)
+    | undefined;
   /** What there is. A throw or a timeout is unknown, and nothing is done then. Defaults to the ledger's own rows. */
-  readonly observe?: (ctx: PassContext) => Awaitable<Iterable<ObservedResource> | Observation>;
+  readonly observe?: ((ctx: PassContext) => Awaitable<Iterable<ObservedResource> | Observation>) | undefined;
   /**
    * Makes a resource. May be called again with the same `ctx.idempotencyKey` when it is not known what came of the call before. Throws
    * `RetryAfter` or `TerminalError` where it knows better than a backoff.
@@ -50,55 +53,77 @@ export interface ReconcilerOptions<Spec = unknown> {
   /** Ends a resource gracefully. Throws `NotFound` where there is none. May be called again with the same key. */
   terminate(resource: ResourceRecord<Spec>, ctx: ActionContext): Promise<void>;
   /** Ends a resource that is still there after `terminateGraceMs`. Defaults to `terminate`, again. */
-  forceTerminate?(resource: ResourceRecord<Spec>, ctx: ActionContext): Promise<void>;
+  readonly forceTerminate?: ReconcilerOptions<Spec>["terminate"] | undefined;
   /** Brings a resource's spec up to date in place. Without it the resource is replaced. */
-  update?(resource: ResourceRecord<Spec>, ctx: ActionContext): Promise<void>;
+  readonly update?: ReconcilerOptions<Spec>["terminate"] | undefined;
   /** When a resource counts as having fallen silent. Defaults to `fixedThreshold({ staleAfterMs: 30_000 })`. */
-  readonly staleness?: StalenessPolicy;
+  readonly staleness?: StalenessPolicy | undefined;
   /** Slows or holds replacements when many fall silent at once. Defaults to on, from 10 rows. */
-  readonly massGuard?: false | MassGuardOptions;
+  readonly massGuard?: false | MassGuardOptions | undefined;
   /** Whether a replacement is made before the old one is removed, or only once that is known to be gone. Defaults to `"replaceFirst"`. */
-  readonly replacement?: "replaceFirst" | "fenceFirst";
+  readonly replacement?: "replaceFirst" | "fenceFirst" | undefined;
   /** Which of several surplus resources goes first. Defaults to the order of `docs/reconciler.md`. */
-  readonly surplus?: SurplusOrder<Spec>;
+  readonly surplus?: SurplusOrder<Spec> | undefined;
   /** How many may be unavailable because of updates and voluntary replacements: a number or a percentage. Defaults to `"10%"`, at least 1. */
-  readonly maxUnavailable?: MaxUnavailable;
+  readonly maxUnavailable?: MaxUnavailable | undefined;
   /** Believes an answer of `desired` or `observe` that is empty at once, however much it would touch. Defaults to false. */
-  readonly allowEmpty?: boolean;
+  readonly allowEmpty?: boolean | undefined;
   /** The longest time between two passes of the loop, in milliseconds. Defaults to 30,000. */
-  readonly resyncIntervalMs?: number;
+  readonly resyncIntervalMs?: number | undefined;
   /** How many callbacks run at a time. Defaults to 10. */
-  readonly concurrency?: number;
-  /** Defaults to 500. */
-  readonly maxActionsPerPass?: number;
-  /** How long a resource may take to end before it is forced to, in milliseconds. Defaults to 30,000. */
-  readonly terminateGraceMs?: number;
+  readonly concurrency?: number | undefined;
+  /**
+   * How many actions one pass takes; the rest is held by `budget`, and left to the next pass. Those that nobody is called for count,
+   * too. Defaults to 500.
+   */
+  readonly maxActionsPerPass?: number | undefined;
+  /**
+   * How long a resource may take to end before it is forced to, in milliseconds. With 0 it is forced at once: where there is a
+   * `forceTerminate`, that is called instead of `terminate`. Defaults to 30,000.
+   */
+  readonly terminateGraceMs?: number | undefined;
   /** How long one callback may take, in milliseconds; also the lease of whoever acts on a row. Defaults to 30,000. */
-  readonly actionTimeoutMs?: number;
+  readonly actionTimeoutMs?: number | undefined;
   /** How long after it was made a resource may be missing in an own `observe`, in milliseconds. Defaults to 30,000. */
-  readonly observeGraceMs?: number;
+  readonly observeGraceMs?: number | undefined;
   /** How long one store operation may take, its repetitions included, in milliseconds. Not over `actionTimeoutMs`. Defaults to 5,000, or to that. */
-  readonly storeTimeoutMs?: number;
+  readonly storeTimeoutMs?: number | undefined;
   /** Only the leader acts. Defaults to everybody. */
-  readonly leader?: LeaderGate;
+  readonly leader?: LeaderGate | undefined;
   /** Only the slots that it owns are acted on. Defaults to all. */
-  readonly shards?: ShardGate;
+  readonly shards?: ShardGate | undefined;
   /** Defaults to the machine's clock. */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
   /** Defaults to the machine's randomness. */
-  readonly random?: Random;
+  readonly random?: Random | undefined;
   /** Gets every event. Defaults to none. */
-  readonly onEvent?: EventListener;
+  readonly onEvent?: EventListener | undefined;
 }
 
 type Optional = "desired" | "observe" | "forceTerminate" | "update" | "surplus" | "leader" | "shards" | "onEvent";
 
 /** {@link ReconcilerOptions} with every default in place. */
 export type ReconcilerSettings<Spec> = Readonly<
-  Required<Omit<ReconcilerOptions<Spec>, Optional | "massGuard">> & {
+  {
+    [Name in Exclude<keyof ReconcilerOptions<Spec>, Optional | "massGuard">]-?: NonNullable<
+      ReconcilerOptions<Spec>[Name]
+    >;
+  } & {
     [Name in Optional]: ReconcilerOptions<Spec>[Name] | undefined;
   } & { massGuard: MassGuardSettings | false; staleAfterMs: number }
 >;
+
+const gracePeriod = rules.custom(
+  "a whole number of milliseconds that is not negative",
+  (value) => Number.isSafeInteger(value) && (value as number) >= 0,
+);
+
+/** Its signal is another one with each leadership, and its epoch need not be there yet. */
+const leaderGate = rules.custom("a LeaderGate, with isLeader(), epoch and signal", (value) => {
+  if (typeof value !== "object" || value === null) return false;
+  const { isLeader, signal } = value as Partial<LeaderGate>;
+  return typeof isLeader === "function" && "epoch" in value && rules.signal.test(signal);
+});
 
 function gate(says: string, ...names: readonly string[]) {
   return rules.custom(says, (value) => {
@@ -125,11 +150,11 @@ const RULES: OptionRules = {
   resyncIntervalMs: rules.durationMs,
   concurrency: rules.count,
   maxActionsPerPass: rules.count,
-  terminateGraceMs: rules.durationMs,
+  terminateGraceMs: gracePeriod,
   actionTimeoutMs: rules.durationMs,
-  observeGraceMs: rules.durationMs,
+  observeGraceMs: gracePeriod,
   storeTimeoutMs: rules.durationMs,
-  leader: gate("a LeaderGate", "isLeader"),
+  leader: leaderGate,
   shards: gate("a ShardGate", "owns", "epochOf"),
   clock: rules.clock,
   random: rules.random,
@@ -159,19 +184,18 @@ export function reconcilerSettings<Spec>(options: ReconcilerOptions<Spec>): Reco
   return Object.freeze({
     name: options.name,
     store: options.store,
-    desired: options.desired,
-    observe: options.observe,
-    // Bound, so that options may be an instance of a class.
-    create: (resource, ctx) => options.create(resource, ctx),
-    terminate: (resource, ctx) => options.terminate(resource, ctx),
-    forceTerminate:
-      options.forceTerminate && ((resource, ctx) => options.forceTerminate?.(resource, ctx) as Promise<void>),
-    update: options.update && ((resource, ctx) => options.update?.(resource, ctx) as Promise<void>),
+    // Bound, so that options may be an instance of a class; now, so that nothing changes afterwards.
+    desired: options.desired?.bind(options),
+    observe: options.observe?.bind(options),
+    create: options.create.bind(options),
+    terminate: options.terminate.bind(options),
+    forceTerminate: options.forceTerminate?.bind(options),
+    update: options.update?.bind(options),
     staleness,
     staleAfterMs: graceMs ?? quietMs ?? 30_000,
     massGuard: massGuardSettings(options.massGuard),
     replacement: options.replacement ?? "replaceFirst",
-    surplus: options.surplus,
+    surplus: options.surplus?.bind(options),
     maxUnavailable: options.maxUnavailable ?? "10%",
     allowEmpty: options.allowEmpty ?? false,
     resyncIntervalMs: options.resyncIntervalMs ?? 30_000,
@@ -181,10 +205,10 @@ export function reconcilerSettings<Spec>(options: ReconcilerOptions<Spec>): Reco
     actionTimeoutMs,
     observeGraceMs: options.observeGraceMs ?? 30_000,
     storeTimeoutMs,
-    leader: options.leader,
-    shards: options.shards,
+    leader: options.leader && closedLeader(options.leader),
+    shards: options.shards && closedShards(options.shards),
     clock: options.clock ?? systemClock,
     random: options.random ?? systemRandom,
-    onEvent: options.onEvent,
+    onEvent: options.onEvent?.bind(options),
   });
 }

@@ -145,7 +145,7 @@ class RunningCall<T> {
   }
 
   #onTimeout(timeoutMs: number): void {
-    const error = new DOMException(`The action took longer than ${timeoutMs} ms.`, "TimeoutError");
+    const error = new EvenkeelError("WAIT_TIMEOUT", `The action took longer than ${timeoutMs} ms.`);
     this.#abandon({ status: "timedOut", error, row: this.#row });
   }
 

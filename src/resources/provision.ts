@@ -30,7 +30,7 @@ export interface ProvisionOptions<Spec> {
    * hand the key to the API that is called, or look there first for what an earlier attempt has made.
    */
   // biome-ignore lint/suspicious/noConfusingVoidType: a function that returns nothing is meant.
-  readonly create: (resource: ResourceRecord<Spec>, ctx: ActionContext) => Promise<CreateResult | void>;
+  create(resource: ResourceRecord<Spec>, ctx: ActionContext): Promise<CreateResult | void>;
 }
 
 /** The resource, and whether this call made it. */
@@ -67,7 +67,7 @@ export async function provision<Spec>(
   options: ProvisionOptions<Spec>,
 ): Promise<Provisioned<Spec>> {
   parseOptions(OWNER, SCHEMA, options);
-  const { create } = options;
+  const create = options.create.bind(options);
   const spec = specText(options.spec, { owner: OWNER, id });
   for (let race = 1; ; race += 1) {
     const footing = footingOf(await newestRow(terms, id));

@@ -22,16 +22,16 @@ export interface ResourceLedgerOptions {
   /** Whose resources: a well-formed text of 1 to 255 characters. The `name` of the Reconciler that looks after them. */
   readonly group: string;
   /** Defaults to the machine's clock. */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
   /** Defaults to the machine's randomness. */
-  readonly random?: Random;
+  readonly random?: Random | undefined;
   /** How long one store operation may take, its repetitions included, in milliseconds. Defaults to 5,000. */
-  readonly storeTimeoutMs?: number;
+  readonly storeTimeoutMs?: number | undefined;
   /**
    * How long nobody else creates a resource after the process that was creating it fell silent, in milliseconds; renewed every
    * third of it. Defaults to 30,000.
    */
-  readonly leaseMs?: number;
+  readonly leaseMs?: number | undefined;
 }
 
 /** Which rows a list has. */

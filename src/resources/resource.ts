@@ -5,9 +5,9 @@ export interface DesiredResource<Spec = unknown> {
   /** Its name within the group: a well-formed text of 1 to 255 characters without control characters. */
   readonly id: string;
   /** What it is to be like: data that tagged JSON can say. Compared by value, whatever the order of its keys. */
-  readonly spec?: Spec;
+  readonly spec?: Spec | undefined;
   /** Which of several surplus resources goes first: the lowest. Defaults to 0. */
-  readonly deletionCost?: number;
+  readonly deletionCost?: number | undefined;
 }
 
 /**
@@ -51,5 +51,5 @@ export interface ActionContext {
 /** What `create` may return. */
 export interface CreateResult {
   /** What the outside world calls the resource. */
-  readonly externalId?: string;
+  readonly externalId?: string | undefined;
 }

@@ -109,7 +109,7 @@ describe("creating", () => {
     expect(stuck.executor.busy).toEqual(new Set(["a"]));
     await clock.advance(1);
     const [outcome] = await executed;
-    expect(outcome).toMatchObject({ result: "failed", timedOut: true, error: { name: "TimeoutError" } });
+    expect(outcome).toMatchObject({ result: "failed", timedOut: true, error: { code: "WAIT_TIMEOUT" } });
     expect(calls[0]?.context.signal.reason).toBe(outcome?.error);
     const held = await row();
     const early = process();

@@ -203,7 +203,7 @@ describe("terminating what no row is kept of", () => {
   it.each([
     ["throws", () => Promise.reject(new Error("busy")), 0, { result: "failed", error: { message: "busy" } }],
     ["is not found", () => Promise.reject(new NotFound()), 0, { result: "done" }],
-    ["never settles", never, 30_000, { result: "failed", timedOut: true, error: { name: "TimeoutError" } }],
+    ["never settles", never, 30_000, { result: "failed", timedOut: true, error: { code: "WAIT_TIMEOUT" } }],
   ])("tells when it %s", async (_name, terminate, ms, expected) => {
     const { process, clock } = setUp();
     const executed = process({ terminate }).run(strayStep());

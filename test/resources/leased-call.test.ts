@@ -135,7 +135,7 @@ describe("a call under a lease", () => {
       { timeoutMs: 900 },
     );
     await clock.advance(900);
-    expect(seen.result).toMatchObject({ status: "timedOut", error: { name: "TimeoutError" }, row });
+    expect(seen.result).toMatchObject({ status: "timedOut", error: { code: "WAIT_TIMEOUT" }, row });
     expect(seen.signal?.reason).toBe((seen.result as { error: unknown }).error);
     await clock.advance(5_000);
   });
