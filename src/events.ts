@@ -1,5 +1,7 @@
-/** What every event says. */
-interface EventBase {
+import { dropRejection } from "./rejections.ts";
+
+/** What every event of an execution says. */
+export interface ExecutionEventBase {
   /** Epoch milliseconds by the clock of this process. */
   readonly at: number;
   readonly operation: string;
@@ -10,7 +12,8 @@ interface EventBase {
   readonly keyHash: string;
 }
 
-interface AttemptEvent extends EventBase {
+/** What events of an attempt say besides. */
+export interface AttemptEventBase extends ExecutionEventBase {
   readonly attempt: number;
   readonly fencingToken: number;
 }
@@ -20,33 +23,33 @@ interface AttemptEvent extends EventBase {
  */
 export type ExecutionEvent =
   /** A first attempt got its claim. */
-  | (AttemptEvent & { readonly type: "claimed" })
+  | (AttemptEventBase & { readonly type: "claimed" })
   /** An attempt after one that fell silent, or that was granted a retry, got its claim. */
-  | (AttemptEvent & { readonly type: "taken_over" })
-  | (AttemptEvent & { readonly type: "completed"; readonly durationMs: number })
+  | (AttemptEventBase & { readonly type: "taken_over" })
+  | (AttemptEventBase & { readonly type: "completed"; readonly durationMs: number })
   /** The function threw (or its answer is not to be kept), and the key is free again. */
-  | (AttemptEvent & { readonly type: "released" })
+  | (AttemptEventBase & { readonly type: "released" })
   /** The outcome can't be replayed: it has no encoding, or is too large. */
-  | (AttemptEvent & { readonly type: "tombstoned"; readonly reason: "not_encodable" | "too_large" })
+  | (AttemptEventBase & { readonly type: "tombstoned"; readonly reason: "not_encodable" | "too_large" })
   /** `ctx.complete(a)` was followed by another outcome, which nobody but this process saw. */
-  | (AttemptEvent & { readonly type: "outcome_ignored" })
+  | (AttemptEventBase & { readonly type: "outcome_ignored" })
   /** The claim is no longer ours, or can't be shown to be. `error` is what a stale attempt threw. */
-  | (AttemptEvent & { readonly type: "lease_lost"; readonly reason: LeaseLossReason; readonly error?: unknown })
+  | (AttemptEventBase & { readonly type: "lease_lost"; readonly reason: LeaseLossReason; readonly error?: unknown })
   /** A stale attempt tried to commit and was refused. */
-  | (AttemptEvent & { readonly type: "stale_write" })
+  | (AttemptEventBase & { readonly type: "stale_write" })
   /** The function succeeded and its outcome could not be made durable. The claim stays. */
-  | (AttemptEvent & { readonly type: "complete_failed"; readonly error: unknown })
-  | (EventBase & { readonly type: "replayed"; readonly from: "store" | "cache" | "waiting" })
-  | (EventBase & {
+  | (AttemptEventBase & { readonly type: "complete_failed"; readonly error: unknown })
+  | (ExecutionEventBase & { readonly type: "replayed"; readonly from: "store" | "cache" | "waiting" })
+  | (ExecutionEventBase & {
       readonly type: "waited";
       readonly durationMs: number;
       readonly outcome: "settled" | "timeout" | "aborted" | "failed";
     })
   /** The caller was turned away without a run; `code` is that of its `EvenkeelError`. */
-  | (EventBase & { readonly type: "rejected"; readonly code: string })
-  | (EventBase & { readonly type: "mismatch" })
+  | (ExecutionEventBase & { readonly type: "rejected"; readonly code: string })
+  | (ExecutionEventBase & { readonly type: "mismatch" })
   /** A store call failed for good. `ranUnprotected`: `onStoreError: "open"` let the function run without a claim. */
-  | (EventBase & { readonly type: "store_error"; readonly error: unknown; readonly ranUnprotected: boolean });
+  | (ExecutionEventBase & { readonly type: "store_error"; readonly error: unknown; readonly ranUnprotected: boolean });
 
 /** `deadline`: the holder's own deadline passed before a renewal was confirmed. The others are the store's words. */
 export type LeaseLossReason = "deadline" | "lost" | "missing" | "finalized";
@@ -68,7 +71,8 @@ export interface StoreSettingUnknownEvent {
   readonly setting: string;
 }
 
-interface ReconcilerEventBase {
+/** What every event of a `Reconciler` says. */
+export interface ReconcilerEventBase {
   /** Epoch milliseconds by the clock of this process. */
   readonly at: number;
   /** The reconciler's name. */
@@ -106,14 +110,15 @@ export type ReconcilerEvent =
       readonly status: boolean;
       readonly reason: string;
     })
-  /** `observe`, `desired` or `staleness` threw, took too long, or answered rubbish: nothing is concluded from it. */
+  /** `observe`, `desired`, `staleness` or `surplus` threw, took too long, or answered rubbish: nothing is concluded from it. */
   | (ReconcilerEventBase & {
       readonly type: "answer_unknown";
-      readonly of: "observe" | "desired" | "staleness";
+      readonly of: "observe" | "desired" | "staleness" | "surplus";
       readonly error: unknown;
     });
 
-interface ElectionEventBase {
+/** What every event of an election says. */
+export interface ElectionEventBase {
   /** Epoch milliseconds by the clock of this process. */
   readonly at: number;
   /** The name of what is led. */
@@ -159,9 +164,7 @@ export type EventListener = (event: EvenkeelEvent) => void;
 export function emitTo(listener: EventListener | undefined, event: EvenkeelEvent): void {
   if (listener === undefined) return;
   try {
-    const returned: unknown = listener(event);
-    // An async listener's rejection would otherwise end the process.
-    if (returned instanceof Promise) returned.catch(() => {});
+    dropRejection(listener(event));
   } catch {
     // Telemetry must not decide what happens to an execution.
   }

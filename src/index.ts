@@ -2,12 +2,18 @@ export { type Clock, systemClock, type Timer } from "./clock.ts";
 export { type Codec, taggedJson } from "./codec.ts";
 export { EvenkeelError, type EvenkeelErrorCode, isEvenkeelError } from "./errors.ts";
 export type {
+  AttemptEventBase,
+  CoordinationEvent,
+  ElectionEventBase,
   EvenkeelEvent,
   EventListener,
   ExecutionEvent,
+  ExecutionEventBase,
+  LeaderStopReason,
   LeaseLossReason,
   PurgedEvent,
   ReconcilerEvent,
+  ReconcilerEventBase,
   StoreSettingUnknownEvent,
 } from "./events.ts";
 export type { IdempotentResult } from "./idempotency/execution-call.ts";

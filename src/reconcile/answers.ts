@@ -2,6 +2,7 @@ import { onAbort } from "../abort-listeners.ts";
 import type { Clock } from "../clock.ts";
 import { EvenkeelError } from "../errors.ts";
 import { invalidOptions, rules } from "../option-rules.ts";
+import { dropRejection } from "../rejections.ts";
 import { acceptDesired, type DesiredSet } from "../resources/desired-text.ts";
 import { turnTaker } from "../resources/in-turns.ts";
 import type { ObservedResource, PassContext } from "./observation.ts";
@@ -12,6 +13,9 @@ import { identityOf } from "./sight.ts";
 export type Answer<T> =
   | { readonly kind: "complete" | "partial"; readonly value: T }
   | { readonly kind: "unknown"; readonly error: unknown };
+
+/** As many resources as one observation may hold. */
+const MOST_OBSERVED = 2_000_000;
 
 const ITEM_FIELDS = {
   externalId: rules.custom("a text that is not empty", (value) => typeof value === "string" && value !== ""),
@@ -42,7 +46,7 @@ export function askDesired<Spec>(
     const answer: unknown = await desired?.(ctx);
     if (typeof answer === "number") return { complete: true, value: await acceptDesired("desired", name, answer) };
     const { complete, items } = envelope("desired", "resources", answer);
-    return { complete, value: await acceptDesired("desired", name, items) };
+    return { complete, value: await acceptDesired("desired", name, items, ctx.signal) };
   });
 }
 
@@ -52,11 +56,17 @@ function envelope(
   name: string,
   answer: unknown,
 ): { readonly complete: boolean; readonly items: Iterable<unknown> } {
-  if (isIterable(answer)) return { complete: true, items: answer };
+  if (isIterable(answer)) return { complete: true, items: withoutRejections(answer) };
   const { complete, [name]: items } = (answer ?? {}) as Record<string, unknown>;
   if (typeof complete !== "boolean" || !isIterable(items))
     throw invalidOptions(owner, `it must answer an iterable, or { complete: true or false, ${name}: an iterable }`);
-  return { complete, items };
+  return { complete, items: withoutRejections(items) };
+}
+
+/** A list of promises is refused, at the first of them; the others must not end the process. */
+function withoutRejections(items: Iterable<unknown>): Iterable<unknown> {
+  if (Array.isArray(items) || items instanceof Set) for (const item of items) dropRejection(item);
+  return items;
 }
 
 function isIterable(value: unknown): value is Iterable<unknown> {
@@ -69,6 +79,8 @@ async function acceptItems(given: Iterable<unknown>, signal: AbortSignal): Promi
   const items: ObservedResource[] = [];
   const seen = new Set<string>();
   for (const item of given) {
+    if (items.length >= MOST_OBSERVED)
+      throw invalidOptions("observe", "it may not answer more than 2,000,000 resources");
     const accepted = acceptItem(item, items.length);
     const identity = `${identityOf(accepted)}\n${accepted.id}`;
     if (seen.has(identity)) throw invalidOptions("observe", `the resource "${accepted.id}" comes twice`);
