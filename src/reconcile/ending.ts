@@ -23,7 +23,7 @@ export function end(
     judgement.proposes("ledger", { type: "drop", id, incarnation, reason: why, row }, { by: heldBy });
     return;
   }
-  judgement.proposesEnd({ type: "terminate", id, incarnation, reason, row, again: false }, heldBy, isSilent);
+  judgement.proposesEnd({ type: judgement.endType, id, incarnation, reason, row, again: false }, heldBy, isSilent);
 }
 
 /** Whether it is known that nothing was made: whoever tried said so, and nothing is seen of it. */
@@ -46,8 +46,10 @@ export function endTerminating(judgement: Judgement, row: ResourceRow): void {
 }
 
 /** Ends resources that were terminated and are there all the same, and those that no row knows. */
-export function endZombies(judgement: Judgement, heldBy?: HeldBy): void {
-  const { slot, matches } = judgement;
+export function endZombies(judgement: Judgement, doubt?: HeldBy): void {
+  const { slot, matches, context } = judgement;
+  // An answer that may be of somebody else's resources ends none of them.
+  const heldBy = doubt ?? (context.observed === "unconfirmed" ? "unconfirmedEmpty" : undefined);
   for (const row of slot.rows) {
     if (isLive(row) || !judgement.isObserved(row) || judgement.isHeld(row)) continue;
     const { id, incarnation } = row;
@@ -74,5 +76,5 @@ function endPatiently(judgement: Judgement, step: EndStep, begunAt?: number, hel
     return;
   }
   if (canForce || accepted !== undefined) judgement.looksAt(graceEndsAt);
-  if (accepted === undefined) judgement.proposesEnd(step, heldBy, false);
+  if (accepted === undefined) judgement.proposesEnd({ ...step, type: judgement.endType }, heldBy, false);
 }

@@ -152,7 +152,7 @@ function renew(judgement: Judgement, row: ResourceRow): void {
   } else if (replacement === "replaceFirst") {
     judgement.proposes("voluntary", judgement.next("replace", row, reason));
   } else {
-    judgement.proposes("voluntary", { type: "terminate", id, incarnation, reason, row, again: false });
+    judgement.proposes("voluntary", { type: judgement.endType, id, incarnation, reason, row, again: false });
   }
 }
 

@@ -91,6 +91,12 @@ export class Judgement {
     else this.proposes(kind, step, { by: heldBy });
   }
 
+  /** What is called first to end something: without a grace period what ends it for sure. */
+  get endType(): "terminate" | "forceTerminate" {
+    const { canForce, terminateGraceMs } = this.context;
+    return canForce && terminateGraceMs === 0 ? "forceTerminate" : "terminate";
+  }
+
   /** Proposes a termination. What has fallen silent goes before what works. */
   proposesEnd(step: Step, heldBy: HeldBy | undefined, isSilent: boolean): void {
     const by = heldBy ?? this.#backoffOf(step);
