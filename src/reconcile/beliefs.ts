@@ -1,5 +1,6 @@
 import { makeNonce } from "../random.ts";
 import { type DesiredSet, desiredOfText, desiredTextOf } from "../resources/desired-text.ts";
+import { turnTaker } from "../resources/in-turns.ts";
 import type { DesiredState } from "../store.ts";
 import { storeOperation } from "../store-operation.ts";
 import type { Answer } from "./answers.ts";
@@ -7,10 +8,33 @@ import type { LookTerms, Unknown } from "./found.ts";
 import type { LedgerView } from "./ledger-view.ts";
 import type { ObservedResource } from "./observation.ts";
 import type { ReconcilerSettings } from "./settings.ts";
+import { matchItems } from "./slot.ts";
 import type { AnswerKind } from "./verdict.ts";
 
 /** From so many resources on, an empty answer that would touch them all is not believed at once. */
 const EMPTY_GUARD_ROWS = 10;
+
+/** What was believed at the end of a look, so that it can be believed again when another one came after it. */
+export interface Belief {
+  readonly desired: AnswerKind | "unset";
+  readonly observed: AnswerKind | "ledger";
+  readonly generation: number;
+  /** Absent: nothing was ever wanted. */
+  readonly wanted?: DesiredSet;
+  /** Absent: nothing was observed yet. */
+  readonly sight?: Sight;
+}
+
+/** An observation that was taken in. */
+export interface Sight {
+  readonly number: number;
+  readonly kind: AnswerKind;
+  readonly items: readonly ObservedResource[];
+  /** When, by the store's clock. */
+  readonly nowMs: number;
+}
+
+const NOTHING_WANTED: DesiredSet = Object.freeze({ kind: "count", count: 0 });
 
 /** What is believed of what is desired and observed: takes answers in, as far as they can be relied on. */
 export class Beliefs<Spec> {
@@ -26,6 +50,12 @@ export class Beliefs<Spec> {
   readonly #view: LedgerView;
   #desiredText: string | undefined;
   #desiredSet: DesiredSet | undefined;
+  #wanted: DesiredSet | undefined;
+  /** The number of the sight that the view shows; it is not kept itself, because there may be a million items. */
+  #sightNumber = 0;
+  #sights = 0;
+  /** What is desired, and not in the ledger yet. */
+  #unkept: string | undefined;
   /** The last complete answer was empty, and not believed. */
   #emptyOnce = { desired: false, observe: false };
 
@@ -35,39 +65,53 @@ export class Beliefs<Spec> {
     this.observed = settings.observe === undefined ? "ledger" : "partial";
   }
 
-  /** @returns whether a later leader kept the answer out of the ledger. */
+  /** What is believed now. */
+  belief(sight: Sight | undefined): Belief {
+    const { desired, observed, generation } = this;
+    const wanted = this.#wanted === undefined ? {} : { wanted: this.#wanted };
+    return { desired, observed, generation, ...wanted, ...(sight === undefined ? {} : { sight }) };
+  }
+
+  /** Believes again what a look believed, if another one came after it. */
+  async takeAgain({ desired, observed, generation, wanted, sight }: Belief): Promise<void> {
+    await this.#become("desired", desired);
+    if (wanted !== undefined || this.#wanted !== undefined) await this.#want(wanted ?? NOTHING_WANTED);
+    this.generation = generation;
+    if (sight === undefined || this.#sightNumber === sight.number) return;
+    await this.#become("observed", observed);
+    await this.#see(sight);
+  }
+
+  /** Takes in what the callback said is desired; {@link keepDesired} brings it into the ledger. */
   async takeDesired(
     answer: Answer<DesiredSet> | undefined,
     stored: DesiredState,
     terms: LookTerms,
     unknowns: Unknown[],
-  ): Promise<boolean> {
+  ): Promise<void> {
+    this.#unkept = undefined;
     if (answer === undefined) {
       await this.takeStored(stored);
-      return false;
+      return;
     }
     if (answer.kind === "unknown") {
       unknowns.push({ of: "desired", error: answer.error });
+      this.#emptyOnce.desired = false;
       this.generation = stored.generation;
-      return false;
+      return;
     }
     const kind = answer.kind === "complete" && isEmptySet(answer.value) ? this.#believe("desired", terms) : answer.kind;
     await this.#become("desired", kind);
-    await this.#view.want(answer.value);
+    await this.#want(answer.value);
     if (kind !== "complete") {
       if (answer.kind === "partial") this.#emptyOnce.desired = false;
       this.generation = stored.generation;
-      return false;
+      return;
     }
     if (!isEmptySet(answer.value)) this.#emptyOnce.desired = false;
     const text = await desiredTextOf(answer.value);
-    if (text === stored.desired) {
-      this.generation = stored.generation;
-      return false;
-    }
-    this.generation = stored.generation + 1;
-    if (terms.mode === "dry" || terms.blockedBy !== undefined) return false;
-    return this.#keepDesired(text);
+    this.#unkept = text === stored.desired ? undefined : text;
+    this.generation = stored.generation + Number(this.#unkept !== undefined);
   }
 
   /** Takes in what the ledger says is desired. */
@@ -82,10 +126,17 @@ export class Beliefs<Spec> {
       this.#desiredText = desired;
     }
     await this.#become("desired", "complete");
-    await this.#view.want(this.#desiredSet);
+    await this.#want(this.#desiredSet);
   }
 
-  async #keepDesired(desired: string): Promise<boolean> {
+  /**
+   * Keeps what the callback said is desired in the ledger, so that it is under the number that is acted on.
+   * @returns whether a later leader kept it out.
+   */
+  async keepDesired(): Promise<boolean> {
+    const desired = this.#unkept;
+    if (desired === undefined) return false;
+    this.#unkept = undefined;
     const { clock, random, storeTimeoutMs, store, name, leader } = this.#settings;
     const request = { group: name, epoch: leader?.epoch ?? 0, nonce: makeNonce(random), desired };
     const result = await storeOperation({
@@ -99,23 +150,54 @@ export class Beliefs<Spec> {
     return false;
   }
 
-  /** @param nowMs - by the store's clock. */
+  /**
+   * Takes in what the callback said it observes.
+   * @param nowMs - by the store's clock.
+   * @returns what was taken in, if anything was.
+   */
   async takeObserved(
     answer: Answer<readonly ObservedResource[]> | undefined,
     terms: LookTerms,
     unknowns: Unknown[],
     nowMs: number,
-  ): Promise<void> {
-    if (answer === undefined) return;
+  ): Promise<Sight | undefined> {
+    if (answer === undefined) return undefined;
     if (answer.kind === "unknown") {
       unknowns.push({ of: "observe", error: answer.error });
-      return;
+      this.#emptyOnce.observe = false;
+      return undefined;
     }
-    const isEmpty = answer.kind === "complete" && answer.value.length === 0;
+    const isEmpty = answer.kind === "complete" && !(await this.#showsAny(answer.value));
     const kind = isEmpty ? this.#believe("observe", terms) : answer.kind;
     if (!isEmpty) this.#emptyOnce.observe = false;
     await this.#become("observed", kind);
-    this.bringsBeats = await this.#view.see(answer.value, nowMs);
+    this.#sights += 1;
+    const sight: Sight = { number: this.#sights, kind, items: answer.value, nowMs };
+    await this.#see(sight);
+    return sight;
+  }
+
+  async #see({ number, items, nowMs, kind }: Sight): Promise<void> {
+    this.bringsBeats = await this.#view.see(items, nowMs, kind);
+    this.#sightNumber = number;
+  }
+
+  async #want(set: DesiredSet): Promise<void> {
+    await this.#view.want(set);
+    this.#wanted = set;
+  }
+
+  /** Whether an answer has any of the rows that are PROVISIONED. One that has none may be of somebody else's resources. */
+  async #showsAny(items: readonly ObservedResource[]): Promise<boolean> {
+    if (items.length > 0 && this.#view.states.PROVISIONED === 0) return true;
+    const turns = turnTaker();
+    for (const item of items) {
+      const rows = this.#view.slot(item.id)?.rows ?? [];
+      const { byIncarnation } = matchItems({ rows, items: [item] });
+      if (rows.some(({ state, incarnation }) => state === "PROVISIONED" && byIncarnation.has(incarnation))) return true;
+      if (turns.isDue()) await turns.turn();
+    }
+    return false;
   }
 
   /** Whether an empty answer is taken at its word: not before it was given twice, if it would touch many. */
@@ -131,11 +213,11 @@ export class Beliefs<Spec> {
   }
 
   /** An answer of another kind is to be judged anew everywhere: other things follow from what it lacks. */
-  async #become(what: "desired" | "observed", kind: AnswerKind | "unset"): Promise<void> {
+  async #become(what: "desired" | "observed", kind: AnswerKind | "unset" | "ledger"): Promise<void> {
     const before = what === "desired" ? this.desired : this.observed;
     if (before === kind) return;
-    if (what === "desired") this.desired = kind;
-    else this.observed = kind as AnswerKind;
+    if (what === "desired") this.desired = kind as AnswerKind | "unset";
+    else this.observed = kind as AnswerKind | "ledger";
     await this.#view.touchAll();
   }
 }

@@ -16,8 +16,11 @@ export function failAndReplace(judgement: Judgement, row: ResourceRow, health: S
   else judgement.proposes("stale", step, { by: heldBy, ...(graceUntil === undefined ? {} : { until: graceUntil }) });
 }
 
-/** Marks a row FAILED that fell silent, or is said to be ill. */
-export function fail(judgement: Judgement, row: ResourceRow, health: Stale): void {
+/**
+ * Marks a row FAILED that fell silent, or is said to be ill.
+ * @param heldBy - what keeps it from being marked, besides a grace.
+ */
+export function fail(judgement: Judgement, row: ResourceRow, health: Stale, heldBy?: HeldBy): void {
   const { id, incarnation } = row;
   const { reason, silentForMs } = health;
   const by = graceOf(judgement, health);
@@ -27,7 +30,7 @@ export function fail(judgement: Judgement, row: ResourceRow, health: Stale): voi
   judgement.proposes(
     "stale",
     { type: "fail", id, incarnation, reason, row, ...ifSilent },
-    by === undefined || graceUntil === undefined ? {} : { by, until: graceUntil },
+    by === undefined || graceUntil === undefined ? { by: heldBy } : { by, until: graceUntil },
   );
 }
 

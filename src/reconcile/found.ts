@@ -1,4 +1,5 @@
-import type { DesiredState } from "../store.ts";
+import type { DesiredState, ResourceState } from "../store.ts";
+import type { Belief } from "./beliefs.ts";
 import type { PassContext } from "./observation.ts";
 import type { Composition } from "./plan.ts";
 import type { HeldBy } from "./planned.ts";
@@ -18,7 +19,7 @@ export interface LookTerms {
 
 /** Something that could not be found out. */
 export interface Unknown {
-  readonly of: "observe" | "desired" | "staleness";
+  readonly of: "observe" | "desired" | "staleness" | "surplus";
   readonly error: unknown;
 }
 
@@ -34,4 +35,16 @@ export interface Found {
   readonly isFenced: boolean;
   /** When the next row may fall silent, by the store's clock. */
   readonly silenceAt?: number;
+  /** How many resources are desired, and rows by state. */
+  readonly wanted: number;
+  readonly states: Readonly<Record<ResourceState, number>>;
+  /** What a review of it has to go by, whatever other looks came to believe since. */
+  readonly belief: Belief;
+  /** When the observation was asked for, by the store's clock. */
+  readonly askedAt?: number;
+}
+
+/** Whether it could not be found out what is desired or what there is. Policies and orders that fail hide neither. */
+export function isBlind({ unknowns }: Pick<Found, "unknowns">): boolean {
+  return unknowns.some(({ of }) => of === "desired" || of === "observe");
 }

@@ -14,6 +14,8 @@ interface Target {
 /** All creations of the group together: after a failed batch, others wait too. */
 const CREATION = "";
 const LONGEST_CREATION_DELAY_MS = 30_000;
+/** How the retry keys of terminations begin. */
+const ENDING = /^(?:terminate|forceTerminate)\//;
 
 interface Retry {
   readonly id: string;
@@ -127,6 +129,11 @@ export class Retries {
       this.#retries.set(key, { ...retry, until: 0, delayMs: 0 });
       if (key === retryKeyOf("create", retry.id, 0)) this.#creationAt = undefined;
     }
+  }
+
+  /** The terminations of which something is kept. Those handed out may be forgotten meanwhile. */
+  *endings(): Generator<{ readonly key: string; readonly id: string }> {
+    for (const [key, { id }] of this.#retries) if (ENDING.test(key)) yield { key, id };
   }
 
   /** Forgets slots that are gone. */

@@ -1,8 +1,11 @@
 import type { ResourceRow } from "../store.ts";
 import { isLive } from "./slot.ts";
 
-/** Why a row was made, if it was made in place of one that fell silent or ill. */
-const SILENCE: ReadonlySet<string | undefined> = new Set(["HeartbeatStale", "Unhealthy"]);
+/**
+ * Why a resource was given up that did not beat any more, or said that it was ill; and why a row was made, if it was made in place
+ * of such a one.
+ */
+export const SILENCE: ReadonlySet<string | undefined> = new Set(["HeartbeatStale", "Unhealthy"]);
 
 interface Replacement {
   readonly id: string;

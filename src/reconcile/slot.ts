@@ -132,6 +132,11 @@ function isAlike(item: ObservedItem, taken: ObservedItem): boolean {
   return item.externalId === undefined || taken.externalId === undefined || item.externalId === taken.externalId;
 }
 
+/** What was last heard of a row, in an answer that lacks it, too, if that was not complete. */
+export function heardOf({ rows, items, heard = items }: Slot, { incarnation }: ResourceRow): ObservedItem | undefined {
+  return matchItems({ rows, items: heard }).byIncarnation.get(incarnation);
+}
+
 /** Whether an observed item says nothing of itself but its id. */
 export function isNameless({ incarnation, externalId }: ObservedResource): boolean {
   return incarnation === undefined && externalId === undefined;

@@ -1,14 +1,14 @@
 import { turnTaker } from "../resources/in-turns.ts";
 import type { ResourceRow, StaleResources } from "../store.ts";
-import type { Health } from "./judge.ts";
-import type { ObservedItem, Slot } from "./slot.ts";
-import { type Assessment, acceptAssessment, type HeartbeatHistory, type StalenessPolicy } from "./staleness.ts";
+import { type Reading, readAgain, readAsSilent, readingKey, withBeat } from "./heartbeat-readings.ts";
+import { heardOf, type ObservedItem, type Slot } from "./slot.ts";
+import { type Assessment, acceptAssessment, type StalenessPolicy } from "./staleness.ts";
+import type { Health } from "./verdict.ts";
 
-/** How many silent rows one look at the index brings at most, unless beats come from elsewhere too. */
+/** How many silent rows one look at the index brings at most. */
 const MOST_SILENT = 5_000;
 /** Beyond so many due rows the group is read as a whole. */
 const MOST_SINGLE_READS = 32;
-const MOST_INTERVALS = 100;
 /** How soon a policy that failed is asked again, in milliseconds. */
 const ASK_AGAIN_MS = 5_000;
 
@@ -21,28 +21,30 @@ export interface HeartbeatReader {
 
 /** The slots whose rows are watched. */
 export interface WatchedSlots {
-  readonly size: number;
   slots(): Iterable<Slot>;
   slot(id: string): Slot | undefined;
 }
 
-/** A row as its silence was last read. */
-interface Reading {
-  readonly row: ResourceRow;
-  readonly history: HeartbeatHistory;
-  /** The history with the beat that the observation told last. */
-  seen?: HeartbeatHistory;
+/** How silence is looked at. All moments are of the store's clock. */
+export interface SilenceTerms {
+  readonly nowMs: number;
+  /** When the observation was asked for: the beats that it brought are judged as of then. Defaults to now. */
+  readonly observedAt?: number;
+  /** What is found in a `dry` look does not count for the next. */
+  readonly mode: "dry" | "real";
 }
 
 /**
- * Knows which rows have fallen silent. Where the policy promises a `quietMs`, the store's index names the rows in question;
- * otherwise every row is read again when its policy wants to be asked.
+ * Knows which rows have fallen silent. Where the policy promises a `quietMs` and all beats go to the store, its index names the
+ * rows in question. Otherwise each row is looked at when its policy wants to be asked, and read again then; under a promise only
+ * if the beats that were observed don't say already that it is well.
  */
 export class StalenessWatch {
   readonly #policy: StalenessPolicy;
   readonly #readings = new Map<string, Reading>();
-  /** When the policy wants to be asked about a row next; only without `quietMs`. */
+  /** When the policy wants to be asked about a row next; only where the index is not asked. */
   readonly #checkAt = new Map<string, number>();
+  #isByIndex = false;
   #nextAt: number | undefined;
   #failure: unknown;
 
@@ -62,71 +64,68 @@ export class StalenessWatch {
 
   /**
    * Reads what may be silent.
-   * @param nowMs - by the store's clock, as far as it is known.
-   * @param beatsFromElsewhere - whether the observation brings heartbeats that the store does not know of.
+   * @param beats - `observed`: the observation brings heartbeats that the store does not know of.
    * @returns the ids whose slots have to be judged for it.
    */
   async refresh(
     reader: HeartbeatReader,
     slots: WatchedSlots,
-    nowMs: number,
-    beatsFromElsewhere: boolean,
+    terms: SilenceTerms,
+    beats: "stored" | "observed",
   ): Promise<readonly string[]> {
     this.#failure = undefined;
     this.#nextAt = undefined;
     const { quietMs } = this.#policy;
-    if (quietMs === undefined) return this.#readDue(reader, slots, nowMs);
+    this.#isByIndex = quietMs !== undefined && beats === "stored";
+    if (quietMs === undefined || beats === "observed") return this.#readDue(reader, slots, terms);
+    this.#checkAt.clear();
     const before = [...this.#readings.values()].map(({ row }) => row.id);
-    await this.#readSilent(reader, quietMs, beatsFromElsewhere ? slots.size + 1 : MOST_SILENT, nowMs);
+    await this.#readSilent(reader, quietMs, terms.nowMs);
     const now = [...this.#readings.values()].map(({ row }) => row.id);
     // Those that beat again have to be looked at once more, too.
     return [...new Set([...before, ...now])];
   }
 
   /** What to think of a row; of one that was not read, that it is well. */
-  healthOf(row: ResourceRow, item: ObservedItem | undefined, nowMs: number): Health {
+  healthOf(row: ResourceRow, item: ObservedItem | undefined, terms: SilenceTerms): Health {
     if (item?.healthy === false) return { verdict: "stale", reason: "Unhealthy" };
-    const reading = this.#readings.get(keyOf(row));
+    const reading = this.#readings.get(readingKey(row));
     if (reading === undefined) return { verdict: "fresh" };
     // Where the index is asked, the row has just been read; its own time is the store's.
-    const atMs = this.#policy.quietMs === undefined ? Math.max(reading.row.readAt, nowMs) : reading.row.readAt;
-    const { verdict, nextCheckAt } = this.#assess(withBeat(reading, item?.beatAt), atMs);
+    const atMs = this.#isByIndex ? reading.row.readAt : Math.max(reading.row.readAt, terms.nowMs);
+    const { verdict, nextCheckAt } = this.#assess(reading, item?.beatAt, terms, atMs);
     if (nextCheckAt !== undefined) this.#look(nextCheckAt);
     if (verdict !== "stale") return { verdict: "fresh", ...(nextCheckAt === undefined ? {} : { nextCheckAt }) };
     const sign = reading.row.lastHeartbeatAt ?? reading.row.provisionedAt ?? reading.row.createdAt;
     return { verdict: "stale", reason: "HeartbeatStale", silentForMs: reading.row.readAt - sign };
   }
 
-  async #readSilent(reader: HeartbeatReader, quietMs: number, limit: number, nowMs: number): Promise<void> {
-    const { rows, nextInMs } = await reader.staleBefore(quietMs, limit);
+  // ---------------------------------------------------------------------------------------------- by the index
+
+  async #readSilent(reader: HeartbeatReader, quietMs: number, nowMs: number): Promise<void> {
+    const { rows, nextInMs } = await reader.staleBefore(quietMs, MOST_SILENT);
     const keys = new Set<string>();
     for (const row of rows) {
-      const key = keyOf(row);
+      const key = readingKey(row);
       keys.add(key);
-      const known = this.#readings.get(key);
-      const isSame =
-        known?.row.lastHeartbeatAt === row.lastHeartbeatAt && known?.row.provisionedAt === row.provisionedAt;
-      // The same object for the same silence: policies count by it.
-      if (known !== undefined && isSame) this.#readings.set(key, { ...known, row });
-      else this.#readings.set(key, { row, history: historyOf(row, []) });
+      this.#readings.set(key, readAsSilent(row, this.#readings.get(key)));
     }
     for (const key of this.#readings.keys()) if (!keys.has(key)) this.#readings.delete(key);
     if (nextInMs !== undefined) this.#look((rows[0]?.readAt ?? nowMs) + nextInMs);
   }
 
-  async #readDue(reader: HeartbeatReader, view: WatchedSlots, nowMs: number): Promise<readonly string[]> {
+  // ------------------------------------------------------------------------------------------------ one by one
+
+  async #readDue(reader: HeartbeatReader, view: WatchedSlots, terms: SilenceTerms): Promise<readonly string[]> {
     const turns = turnTaker();
     const due: string[] = [];
     const provisioned = new Set<string>();
-    for (const { rows } of view.slots()) {
-      const row = rows.at(-1);
-      if (row?.state !== "PROVISIONED") continue;
-      const key = keyOf(row);
-      provisioned.add(key);
-      const checkAt = this.#checkAt.get(key);
-      if (checkAt === undefined || checkAt <= nowMs) due.push(row.id);
-      else if (Number.isFinite(checkAt)) this.#look(checkAt);
+    for (const slot of view.slots()) {
       if (turns.isDue()) await turns.turn();
+      const row = slot.rows.at(-1);
+      if (row?.state !== "PROVISIONED") continue;
+      provisioned.add(readingKey(row));
+      if (this.#isDue(slot, row, terms)) due.push(row.id);
     }
     for (const key of this.#checkAt.keys()) {
       if (turns.isDue()) await turns.turn();
@@ -135,38 +134,66 @@ export class StalenessWatch {
       this.#readings.delete(key);
     }
     if (due.length > MOST_SINGLE_READS) {
-      for await (const row of reader.provisioned()) if (provisioned.has(keyOf(row))) this.#take(row, view);
+      for await (const row of reader.provisioned()) if (provisioned.has(readingKey(row))) this.#take(row, view, terms);
     } else {
       for (const row of await Promise.all(due.map((id) => reader.get(id)))) {
-        if (row?.state === "PROVISIONED") this.#take(row, view);
+        if (row?.state === "PROVISIONED") this.#take(row, view, terms);
       }
     }
     return due;
   }
 
-  #take(row: ResourceRow, view: WatchedSlots): void {
-    const key = keyOf(row);
-    const known = this.#readings.get(key);
-    const last = known?.row.lastHeartbeatAt;
-    const at = row.lastHeartbeatAt;
-    let history = known?.history ?? historyOf(row, []);
-    if (known !== undefined && at !== undefined && at !== last) {
-      const interval = last === undefined || at <= last ? [] : [at - last];
-      history = historyOf(row, [...known.history.intervalsMs, ...interval].slice(-MOST_INTERVALS));
+  /** Whether the row has to be read; otherwise it is known when it is looked at next. */
+  #isDue(slot: Slot, row: ResourceRow, terms: SilenceTerms): boolean {
+    const key = readingKey(row);
+    let checkAt = this.#checkAt.get(key);
+    if (checkAt === undefined || checkAt <= terms.nowMs) {
+      checkAt = this.#wellUntil(slot, row, terms);
+      if (checkAt === undefined) return true;
+      this.#checkAt.set(key, checkAt);
     }
-    const reading: Reading = { ...(known?.history === history ? known : {}), row, history };
+    if (Number.isFinite(checkAt)) this.#look(checkAt);
+    return false;
+  }
+
+  /** When a row is to be looked at again that is well by what was observed of it. Without a promise the ledger is asked always. */
+  #wellUntil(slot: Slot, row: ResourceRow, terms: SilenceTerms): number | undefined {
+    if (this.#policy.quietMs === undefined) return undefined;
+    const beatAt = heardOf(slot, row)?.beatAt;
+    if (beatAt === undefined) return undefined;
+    const reading = this.#readings.get(readingKey(row)) ?? readAgain(row, undefined);
+    const dry = { ...terms, mode: "dry" } as const;
+    const { verdict, nextCheckAt } = this.#assess(reading, beatAt, dry, terms.nowMs);
+    return verdict === "fresh" ? (nextCheckAt ?? Number.POSITIVE_INFINITY) : undefined;
+  }
+
+  #take(row: ResourceRow, view: WatchedSlots, terms: SilenceTerms): void {
+    const key = readingKey(row);
+    const reading = readAgain(row, this.#readings.get(key));
     this.#readings.set(key, reading);
-    const item = view.slot(row.id)?.items.find(({ beatAt }) => beatAt !== undefined);
-    const { verdict, nextCheckAt } = this.#assess(withBeat(reading, item?.beatAt), row.readAt);
+    const slot = view.slot(row.id);
+    const beatAt = slot && heardOf(slot, row)?.beatAt;
+    const { verdict, nextCheckAt } = this.#assess(reading, beatAt, terms, row.readAt);
     if (nextCheckAt !== undefined) this.#look(nextCheckAt);
     // One that is stale is read in every pass for as long as it is there, because a beat changes that; no pass is made for it.
     this.#checkAt.set(key, nextCheckAt ?? (verdict === "stale" ? row.readAt : Number.POSITIVE_INFINITY));
   }
 
-  /** A policy that fails declares nobody dead. */
-  #assess(history: HeartbeatHistory, nowMs: number): Assessment {
+  // --------------------------------------------------------------------------------------------------- policies
+
+  /**
+   * A policy that fails declares nobody dead.
+   * @param atMs - as of when a beat is judged that the store knows of.
+   */
+  #assess(reading: Reading, beatAt: number | undefined, terms: SilenceTerms, atMs: number): Assessment {
+    const { nowMs, observedAt = nowMs, mode } = terms;
+    const history = withBeat(reading, beatAt);
+    // Between the question and now it may have beaten again without us hearing of it.
+    const asOf = history === reading.history ? atMs : Math.min(observedAt, nowMs);
+    const policy = this.#policy;
     try {
-      return acceptAssessment(this.#policy.assess(history, nowMs));
+      const isShown = mode === "dry" && policy.preview !== undefined;
+      return acceptAssessment(isShown ? policy.preview?.(history, asOf) : policy.assess(history, asOf));
     } catch (error) {
       this.#failure = error;
       return { verdict: "fresh", nextCheckAt: nowMs + ASK_AGAIN_MS };
@@ -176,29 +203,4 @@ export class StalenessWatch {
   #look(at: number): void {
     this.#nextAt = Math.min(at, this.#nextAt ?? Number.POSITIVE_INFINITY);
   }
-}
-
-function keyOf({ id, incarnation }: ResourceRow): string {
-  return `${incarnation}/${id}`;
-}
-
-function historyOf(
-  { incarnation, provisionedAt, lastHeartbeatAt }: ResourceRow,
-  intervalsMs: number[],
-): HeartbeatHistory {
-  return {
-    incarnation,
-    ...(provisionedAt === undefined ? {} : { provisionedAt }),
-    ...(lastHeartbeatAt === undefined ? {} : { lastHeartbeatAt }),
-    intervalsMs,
-  };
-}
-
-/** With a beat that came another way, if it is the later one; the same object for the same beat. */
-function withBeat(reading: Reading, beatAt: number | undefined): HeartbeatHistory {
-  const { history, seen } = reading;
-  if (beatAt === undefined || (history.lastHeartbeatAt ?? 0) >= beatAt) return history;
-  if (seen?.lastHeartbeatAt === beatAt) return seen;
-  reading.seen = { ...history, lastHeartbeatAt: beatAt };
-  return reading.seen;
 }

@@ -1,5 +1,6 @@
 import { invalidOptions, type OptionRules, rules } from "../option-rules.ts";
 import { optionsSchema, parseOptions } from "../options.ts";
+import { dropRejection } from "../rejections.ts";
 
 /** What is known of the heartbeats of one incarnation. All `…At` are epoch milliseconds. */
 export interface HeartbeatHistory {
@@ -37,6 +38,11 @@ export interface Assessment {
  */
 export interface StalenessPolicy {
   assess(heartbeat: HeartbeatHistory, nowMs: number): Assessment;
+  /**
+   * What `assess` would answer, for looks that only show: `plan()`, `status()`, `explain()`. A policy whose `assess` remembers what
+   * it was asked must remember nothing of this. Defaults to `assess`.
+   */
+  preview?(heartbeat: HeartbeatHistory, nowMs: number): Assessment;
   /**
    * A promise: nothing is `stale` while its last sign of life (the last heartbeat, else when it was provisioned) is at most
    * this many milliseconds ago. The Reconciler then asks only about rows that the store's index finds silent for longer; left
@@ -81,19 +87,21 @@ const SCHEMA = optionsSchema(RULES, ["staleAfterMs"]);
 export function fixedThreshold(options: FixedThresholdOptions): StalenessPolicy {
   parseOptions("fixedThreshold", SCHEMA, options);
   const { staleAfterMs, startupGraceMs = 60_000, confirmations = 1 } = options;
-  const isConfirmed = confirmations === 1 ? () => true : confirmationCount(confirmations);
+  const count = confirmationCount(confirmations);
+  const assessBy = (mode: Counting) => (heartbeat: HeartbeatHistory, nowMs: number) => {
+    const silence = silenceOf(heartbeat, nowMs);
+    if (silence === undefined) return assessment("fresh");
+    const limitMs = silence.hasBeaten ? staleAfterMs : startupGraceMs;
+    const isSilent = silence.ageMs > limitMs;
+    const isConfirmed = count[mode](heartbeat, nowMs, isSilent ? "silent" : "alive");
+    if (!isSilent) return assessment("fresh", silence.sinceAt + limitMs + 1);
+    return isConfirmed ? assessment("stale") : assessment("suspect", nowMs + Math.min(RECHECK_MS, staleAfterMs));
+  };
   return Object.freeze({
     quietMs: Math.min(staleAfterMs, startupGraceMs),
     graceMs: staleAfterMs,
-    assess(heartbeat: HeartbeatHistory, nowMs: number): Assessment {
-      const silence = silenceOf(heartbeat, nowMs);
-      if (silence === undefined) return assessment("fresh");
-      const limitMs = silence.hasBeaten ? staleAfterMs : startupGraceMs;
-      const isSilent = silence.ageMs > limitMs;
-      const confirmed = isConfirmed(heartbeat, nowMs, isSilent ? "silent" : "alive");
-      if (!isSilent) return assessment("fresh", silence.sinceAt + limitMs + 1);
-      return confirmed ? assessment("stale") : assessment("suspect", nowMs + Math.min(RECHECK_MS, staleAfterMs));
-    },
+    assess: assessBy("counted"),
+    preview: assessBy("shown"),
   });
 }
 
@@ -102,16 +110,17 @@ interface Confirmations extends Pick<HeartbeatHistory, "incarnation" | "provisio
   readonly countedAt: number;
 }
 
-/** Counts how often a silence was found, until `needed`. A sign of life starts the count anew. */
-function confirmationCount(
-  needed: number,
-): (heartbeat: HeartbeatHistory, nowMs: number, found: "silent" | "alive") => boolean {
+type Counting = "counted" | "shown";
+type IsConfirmed = (heartbeat: HeartbeatHistory, nowMs: number, found: "silent" | "alive") => boolean;
+
+/**
+ * Says whether a silence has been found `needed` times, this time among them. A sign of life starts the count anew. What is only
+ * shown is not counted for the next time.
+ */
+function confirmationCount(needed: number): Readonly<Record<Counting, IsConfirmed>> {
+  if (needed === 1) return { counted: () => true, shown: () => true };
   const counts = new WeakMap<HeartbeatHistory, Confirmations>();
-  return (heartbeat, nowMs, found) => {
-    if (found === "alive") {
-      counts.delete(heartbeat);
-      return false;
-    }
+  const counting = (heartbeat: HeartbeatHistory, nowMs: number): Confirmations => {
     const { incarnation, provisionedAt, lastHeartbeatAt } = heartbeat;
     const before = counts.get(heartbeat);
     const isSame =
@@ -121,8 +130,19 @@ function confirmationCount(
     const known = isSame ? before : { count: 0, countedAt: Number.NEGATIVE_INFINITY };
     const count = nowMs > known.countedAt ? known.count + 1 : known.count;
     // Where the clock went back the next count is from there on, and not only once it has caught up.
-    counts.set(heartbeat, { incarnation, provisionedAt, lastHeartbeatAt, count, countedAt: nowMs } as Confirmations);
-    return count >= needed;
+    return { incarnation, provisionedAt, lastHeartbeatAt, count, countedAt: nowMs } as Confirmations;
+  };
+  return {
+    counted(heartbeat, nowMs, found) {
+      if (found === "alive") {
+        counts.delete(heartbeat);
+        return false;
+      }
+      const now = counting(heartbeat, nowMs);
+      counts.set(heartbeat, now);
+      return now.count >= needed;
+    },
+    shown: (heartbeat, nowMs, found) => found === "silent" && counting(heartbeat, nowMs).count >= needed,
   };
 }
 
@@ -155,11 +175,8 @@ const VERDICT = rules.oneOf("fresh", "suspect", "stale");
  * @throws EvenkeelError `INVALID_OPTIONS` that names `staleness.assess` and what is wrong with the answer.
  */
 export function acceptAssessment(answer: unknown): Assessment {
-  if (answer instanceof Promise) {
-    // Nobody waits for it; its rejection must not end the process.
-    answer.catch(() => {});
+  if (dropRejection(answer))
     throw invalidOptions("Reconciler", "staleness.assess must answer at once, and not with a promise");
-  }
   if (typeof answer !== "object" || answer === null)
     throw invalidOptions("Reconciler", "staleness.assess must answer an object with a verdict");
   const { verdict, nextCheckAt } = answer as Record<keyof Assessment, unknown>;

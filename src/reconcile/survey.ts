@@ -1,15 +1,16 @@
 import { Stopwatch } from "../clock.ts";
-import type { DesiredState } from "../store.ts";
+import { invalidOptions } from "../option-rules.ts";
+import { turnTaker } from "../resources/in-turns.ts";
 import { askDesired, askObserved } from "./answers.ts";
 import { Beliefs } from "./beliefs.ts";
-import type { Found, LookTerms, Unknown } from "./found.ts";
-import { judge } from "./judge.ts";
+import { type Found, isBlind, type LookTerms, type Unknown } from "./found.ts";
+import { endingKeysOf, judge } from "./judge.ts";
 import { LedgerReader, PAGE } from "./ledger-reader.ts";
 import { LedgerView } from "./ledger-view.ts";
 import { type Composition, compose } from "./plan.ts";
 import type { Retries } from "./retries.ts";
 import type { ReconcilerSettings } from "./settings.ts";
-import { StalenessWatch } from "./staleness-watch.ts";
+import { type SilenceTerms, StalenessWatch } from "./staleness-watch.ts";
 import type { JudgeContext, Verdict } from "./verdict.ts";
 
 /** How long the ledger keeps a tombstone: as long as a zombie may come back to be recognised. */
@@ -26,8 +27,10 @@ export class Survey<Spec> {
   readonly #watch: StalenessWatch;
   /** One look at a time changes the view. */
   #turn: Promise<unknown> = Promise.resolve();
-  /** Since the last observation was asked for. */
-  #asked: Stopwatch | undefined;
+  /** When the last observation was asked for, by the store's clock. */
+  #askedAt: number | undefined;
+  /** Tombstones were forgotten that the ledger may have yet. */
+  #owesPurge = false;
 
   constructor(settings: ReconcilerSettings<Spec>, retries: Retries, isBusy: (id: string) => boolean) {
     this.#settings = settings;
@@ -39,8 +42,12 @@ export class Survey<Spec> {
     this.#watch = new StalenessWatch(settings.staleness);
   }
 
-  /** A whole look: asks the callbacks, then the ledger, in this order, so that no resource is older than its row. */
-  async look(terms: LookTerms): Promise<Found> {
+  /**
+   * A whole look: asks the callbacks, then the ledger, in this order, so that no resource is older than its row.
+   * @param hash - of a plan that was approved: its holds are lifted.
+   * @throws EvenkeelError `INVALID_OPTIONS` if the plan is another one by now.
+   */
+  async look(terms: LookTerms, hash?: string): Promise<Found> {
     const { desired, observe, clock } = this.#settings;
     const asked = new Stopwatch(clock);
     const [wanted, seen] = await Promise.all([
@@ -48,43 +55,63 @@ export class Survey<Spec> {
       observe && askObserved(this.#settings, terms.context),
     ]);
     return this.#inTurn(async () => {
+      this.reader.endWith(terms.context.signal);
+      // Ours may have jumped since the last look.
+      await this.reader.lookAtClock();
+      if (seen !== undefined && seen.kind !== "unknown") this.#askedAt = this.reader.now() - asked.elapsedMs();
       const stored = await this.reader.desired();
       const { view } = this;
       await view.refresh((cursor) => this.reader.changedSince(cursor), PAGE);
       await this.#forgetTombstones(terms);
       const unknowns: Unknown[] = [];
-      const isFenced = await this.#beliefs.takeDesired(wanted, stored, terms, unknowns);
-      if (seen !== undefined && seen.kind !== "unknown") this.#asked = asked;
-      await this.#beliefs.takeObserved(seen, terms, unknowns, this.reader.now());
-      const silent = await this.#watch.refresh(this.reader, view, this.reader.now(), this.#beliefs.bringsBeats);
-      for (const id of silent) view.touch(id);
-      if (view.dirtyCount > 0) await this.reader.lookAtClock();
-      const blockedBy = terms.blockedBy ?? (unknowns.length > 0 ? "unknown" : isFenced ? "notLeader" : undefined);
-      const composition = await this.#compose({ ...terms, ...(blockedBy === undefined ? {} : { blockedBy }) });
+      await this.#beliefs.takeDesired(wanted, stored, terms, unknowns);
+      let isFenced = terms.mode === "real" && (await this.#keepDesired(terms));
+      const sight = await this.#beliefs.takeObserved(seen, terms, unknowns, this.reader.now());
+      if (sight?.kind === "complete") await this.#forgetEndings();
+      await this.#lookForSilence(terms);
+      const composed = async (isApproved: boolean): Promise<Composition> =>
+        this.#compose(blocked({ ...terms, isApproved }, { unknowns, isFenced }));
+      let composition = await composed(false);
+      if (hash !== undefined) {
+        if (composition.hash !== hash)
+          throw invalidOptions("Reconciler.approve", "the plan is another one by now: look at plan() again");
+        // In the same turn, so that no other look comes between what was approved and what is done.
+        isFenced = await this.#keepDesired(terms);
+        composition = await composed(true);
+      }
       if (this.#watch.failure !== undefined) unknowns.push({ of: "staleness", error: this.#watch.failure });
-      return this.#found(composition, stored, unknowns, isFenced);
+      const askedAt = this.#askedAt;
+      return this.#found(composition, {
+        stored,
+        unknowns,
+        isFenced,
+        belief: this.#beliefs.belief(sight),
+        ...(askedAt === undefined ? {} : { askedAt }),
+      });
     });
   }
 
-  /** What follows now from the answers that the last look got. */
-  review(terms: LookTerms, { stored, unknowns, isFenced }: Found): Promise<Found> {
+  /** What follows now from the answers that a look got, whatever other looks were answered since. */
+  review(terms: LookTerms, look: Found): Promise<Found> {
     return this.#inTurn(async () => {
-      const isUnknown = unknowns.some(({ of }) => of !== "staleness");
-      const blockedBy = terms.blockedBy ?? (isUnknown ? "unknown" : isFenced ? "notLeader" : undefined);
-      const composition = await this.#compose({ ...terms, ...(blockedBy === undefined ? {} : { blockedBy }) });
-      return this.#found(composition, stored, unknowns, isFenced);
+      await this.#beliefs.takeAgain(look.belief);
+      this.#askedAt = look.askedAt;
+      return this.#found(await this.#compose(blocked(terms, look)), look);
     });
   }
 
   /** What the ledger says, beside the answers that the last look got. */
   reread(terms: LookTerms): Promise<Found> {
     return this.#inTurn(async () => {
+      this.reader.endWith(terms.context.signal);
+      await this.reader.lookAtClock();
       const stored = await this.reader.desired();
       await this.view.refresh((cursor) => this.reader.changedSince(cursor), PAGE);
+      await this.#forgetTombstones(terms);
       if (this.#settings.desired === undefined) await this.#beliefs.takeStored(stored);
-      const silent = await this.#watch.refresh(this.reader, this.view, this.reader.now(), this.#beliefs.bringsBeats);
-      for (const id of silent) this.view.touch(id);
-      return this.#found(await this.#compose(terms), stored, [], false);
+      await this.#lookForSilence(terms);
+      const belief = this.#beliefs.belief(undefined);
+      return this.#found(await this.#compose(terms), { stored, unknowns: [], isFenced: false, belief });
     });
   }
 
@@ -94,25 +121,68 @@ export class Survey<Spec> {
     return slot === undefined ? undefined : judge(slot, this.#judgeContext(terms));
   }
 
-  #found(composition: Composition, stored: DesiredState, unknowns: readonly Unknown[], isFenced: boolean): Found {
+  #found(
+    composition: Composition,
+    {
+      stored,
+      unknowns,
+      isFenced,
+      belief,
+      askedAt,
+    }: Pick<Found, "stored" | "unknowns" | "isFenced" | "belief" | "askedAt">,
+  ): Found {
     const silenceAt = this.#watch.nextAt;
+    const { surplusFailure } = composition;
+    const known = unknowns.filter(({ of }) => of !== "surplus");
     return {
       composition,
       generation: this.#beliefs.generation,
       stored,
-      unknowns,
+      unknowns: surplusFailure === undefined ? known : [...known, { of: "surplus", error: surplusFailure.error }],
       desired: this.#beliefs.desired,
       observed: this.#beliefs.observed,
       isFenced,
+      wanted: this.view.wanted,
+      states: { ...this.view.states },
+      belief,
+      ...(askedAt === undefined ? {} : { askedAt }),
       ...(silenceAt === undefined ? {} : { silenceAt }),
     };
   }
 
+  /** Whoever may not act keeps nothing. */
+  async #keepDesired({ blockedBy }: LookTerms): Promise<boolean> {
+    return blockedBy === undefined && (await this.#beliefs.keepDesired());
+  }
+
+  /** Whoever may not act forgets them, too, and leaves them in the ledger until somebody acts. */
   async #forgetTombstones({ mode, blockedBy }: LookTerms): Promise<void> {
     const before = this.reader.now() - TOMBSTONE_MS;
-    if (mode === "dry" || blockedBy !== undefined || !this.view.hasTombstoneBefore(before)) return;
-    await this.reader.purge(TOMBSTONE_MS);
+    if (!this.#owesPurge && !this.view.hasTombstoneBefore(before)) return;
+    const isActing = mode === "real" && blockedBy === undefined;
+    if (isActing) await this.reader.purge(TOMBSTONE_MS);
+    this.#owesPurge = !isActing;
     this.view.forgetTombstonesBefore(before);
+  }
+
+  /** Forgets what was accepted, or failed, of terminations of what is not there any more. */
+  async #forgetEndings(): Promise<void> {
+    const turns = turnTaker();
+    for (const { key, id } of this.#retries.endings()) {
+      const slot = this.view.slot(id);
+      if (slot === undefined || !endingKeysOf(slot).has(key)) this.#retries.succeeded(key);
+      if (turns.isDue()) await turns.turn();
+    }
+  }
+
+  async #lookForSilence({ mode }: LookTerms): Promise<void> {
+    const beats = this.#beliefs.bringsBeats ? "observed" : "stored";
+    const terms = this.#silenceTerms(mode, this.reader.now());
+    for (const id of await this.#watch.refresh(this.reader, this.view, terms, beats)) this.view.touch(id);
+  }
+
+  #silenceTerms(mode: LookTerms["mode"], nowMs: number): SilenceTerms {
+    return { mode, nowMs, ...(this.#askedAt === undefined ? {} : { observedAt: Math.min(this.#askedAt, nowMs) }) };
   }
 
   // ------------------------------------------------------------------------------------------------ judging
@@ -150,25 +220,26 @@ export class Survey<Spec> {
     }
   }
 
-  #judgeContext({ graceLeftMs }: LookTerms): JudgeContext {
+  #judgeContext({ mode, graceLeftMs }: LookTerms): JudgeContext {
     const { replacement, update, forceTerminate, terminateGraceMs, observeGraceMs } = this.#settings;
     const nowMs = this.reader.now();
     const generation = this.#beliefs.generation;
     const graceMs = graceLeftMs?.() ?? 0;
+    const silenceTerms = this.#silenceTerms(mode, nowMs);
     return {
       nowMs,
       generation,
       desired: this.#beliefs.desired === "unset" ? "partial" : this.#beliefs.desired,
       observed: this.#beliefs.observed,
-      observedAt: nowMs - (this.#asked?.elapsedMs() ?? 0),
+      observedAt: silenceTerms.observedAt ?? nowMs,
       replacement,
       canUpdate: update !== undefined,
       canForce: forceTerminate !== undefined,
       terminateGraceMs,
       observeGraceMs,
-      healthOf: (row, item) => this.#watch.healthOf(row, item, nowMs),
+      healthOf: (row, item) => this.#watch.healthOf(row, item, silenceTerms),
       ...(graceMs === 0 ? {} : { graceUntil: nowMs + graceMs }),
-      retryOf: (key) => this.#retries.retryOf(key, { generation, nowMs }),
+      retryOf: (key, spec) => this.#retries.retryOf(key, { generation, spec, nowMs }),
       acceptedAt: (key) => this.#retries.acceptedAt(key, nowMs),
     };
   }
@@ -178,6 +249,12 @@ export class Survey<Spec> {
     this.#turn = turn.catch(() => {});
     return turn;
   }
+}
+
+/** The terms under which a look is weighed that found this. */
+function blocked(terms: LookTerms, found: Pick<Found, "unknowns" | "isFenced">): LookTerms {
+  const blockedBy = terms.blockedBy ?? (isBlind(found) ? "unknown" : found.isFenced ? "notLeader" : undefined);
+  return { ...terms, ...(blockedBy === undefined ? {} : { blockedBy }) };
 }
 
 /** Somebody acts on it already. */

@@ -5,8 +5,10 @@ import { sortedInTurns, turnTaker } from "./in-turns.ts";
 import { isJsonList, partsOfJsonList } from "./json-list.ts";
 import { specText } from "./spec-text.ts";
 
-/** As many resources as one group may be desired to have. */
+/** As many resources as one group may be desired to have, by number. */
 export const MOST_DESIRED = 10_000_000;
+/** And as many by list: each is held in memory. */
+export const MOST_LISTED = 2_000_000;
 
 /** One desired resource, its spec as the text that stands in the ledger. */
 export interface DesiredEntry {
@@ -23,16 +25,22 @@ export type DesiredSet =
   | { readonly kind: "list"; readonly resources: readonly DesiredEntry[] };
 
 /**
- * Checks and encodes what a user desires. The list is taken as it is at the call; specs are read over several turns of the event
- * loop where there are more than 1,000.
+ * Checks and encodes what a user desires. An array or a set is taken as it is at the call, any other iterable is read over several
+ * turns of the event loop, like specs where there are more than 1,000.
  *
  * @param owner - whom the error names: `ResourceLedger.setDesired`.
  * @param desired - a number N for the ids `<group>-0` to `<group>-<N-1>`, or an iterable of `DesiredResource`.
+ * @param signal - ends the reading of an iterable, which may never end itself.
  * @throws EvenkeelError `INVALID_OPTIONS`, naming what is wrong; and what the iterable itself throws.
  */
-export async function acceptDesired(owner: string, group: string, desired: unknown): Promise<DesiredSet> {
+export async function acceptDesired(
+  owner: string,
+  group: string,
+  desired: unknown,
+  signal?: AbortSignal,
+): Promise<DesiredSet> {
   if (typeof desired === "number") return { kind: "count", count: acceptCount(owner, group, desired) };
-  const given = snapshotOf(owner, desired);
+  const given = await snapshotOf(owner, desired, signal);
   const turns = turnTaker();
   const ids = new Set<string>();
   const resources: DesiredEntry[] = [];
@@ -57,22 +65,37 @@ function acceptCount(owner: string, group: string, count: number): number {
   return count;
 }
 
-function snapshotOf(owner: string, desired: unknown): unknown[] {
+async function snapshotOf(
+  owner: string,
+  desired: unknown,
+  signal: AbortSignal | undefined,
+): Promise<readonly unknown[]> {
   if (typeof desired === "string")
     throw invalidOptions(owner, "desired must not be a string, whose letters would be ids");
   const isIterable =
     typeof (desired as Partial<Iterable<unknown>> | null | undefined)?.[Symbol.iterator] === "function";
   if (!isIterable) throw invalidOptions(owner, "desired must be a number or an iterable of resources");
+  const size = Array.isArray(desired) ? desired.length : desired instanceof Set ? desired.size : undefined;
+  if (size !== undefined && size > MOST_LISTED) throw tooLong(owner);
+  if (size !== undefined) return [...(desired as Iterable<unknown>)];
+  const turns = turnTaker();
   const given: unknown[] = [];
   for (const resource of desired as Iterable<unknown>) {
-    if (given.length >= MOST_DESIRED) throw tooMany(owner);
+    if (given.length >= MOST_LISTED) throw tooLong(owner);
     given.push(resource);
+    if (!turns.isDue()) continue;
+    await turns.turn();
+    signal?.throwIfAborted();
   }
   return given;
 }
 
 function tooMany(owner: string) {
   return invalidOptions(owner, "more than 10,000,000 resources can't be desired of one group");
+}
+
+function tooLong(owner: string) {
+  return invalidOptions(owner, "more than 2,000,000 resources can't be desired of one group by a list");
 }
 
 function acceptEntry(owner: string, position: number, resource: unknown): DesiredEntry {

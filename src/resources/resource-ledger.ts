@@ -144,7 +144,7 @@ export class ResourceLedger<Spec = unknown> {
    * Says which resources are wanted: so many, with the ids `<group>-0` to `<group>-<N-1>`, or these. The same set, in whatever order, is
    * the same generation. Of several calls of one ledger the last one wins.
    *
-   * @throws EvenkeelError `INVALID_OPTIONS`, naming what is wrong with the set (at most 10,000,000 resources, each id once);
+   * @throws EvenkeelError `INVALID_OPTIONS`, naming what is wrong with the set (at most 10,000,000 resources by number, 2,000,000 by list, each id once);
    * `STORE_UNAVAILABLE`; `FENCED` when leaders changed faster than it could follow.
    */
   async setDesired(desired: number | Iterable<DesiredResource<Spec>>): Promise<{ generation: number }> {

@@ -184,12 +184,12 @@ describe("what is not listed by a partial desired", () => {
     unwanted(slot([row({ state, ...fields })]));
   const partial = { desired: "partial" } as const;
 
-  it("is neither created nor ended; silence is noted, and what is on its way out goes on", () => {
+  it("is neither created nor ended; silence is shown, and what is on its way out goes on", () => {
     expect(lines(unlisted("PENDING"), partial)).toEqual([]);
     expect(lines(unlisted("PROVISIONED"), partial)).toEqual([]);
     expect(judge(unlisted("FAILED"), judgeContext(partial))).toMatchObject({ proposals: [], settled: false });
     expect(lines(unlisted("PROVISIONED", { lastHeartbeatAt: NOW - 30_001 }), partial)).toEqual([
-      "fail 1 HeartbeatStale",
+      "fail 1 HeartbeatStale: unknown",
     ]);
     expect(lines(unlisted("TERMINATING"), partial)).toEqual(["terminate 1 Surplus"]);
   });

@@ -78,7 +78,7 @@ describe("at rest", () => {
       expect(writesIn(storeCalls)).toEqual([]);
       reads.add(storeCalls.length);
     }
-    expect(reads).toEqual(new Set([3]));
+    expect(reads).toEqual(new Set([4]));
     expect(fleet.calls.length).toBe(calls);
   });
 

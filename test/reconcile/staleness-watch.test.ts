@@ -56,7 +56,7 @@ function setUp(policy: StalenessPolicy, rows: ResourceRow[]) {
   const watch = new StalenessWatch(policy);
   const refresh = (at: number) => {
     now = at;
-    return watch.refresh(reader, view, at, false);
+    return watch.refresh(reader, view, { nowMs: at, mode: "real" }, "stored");
   };
   const beat = (id: string, at: number): void => {
     const index = rows.findIndex((each) => each.id === id);
@@ -64,7 +64,10 @@ function setUp(policy: StalenessPolicy, rows: ResourceRow[]) {
   };
   const health = (id: string, beatAt?: number) => {
     const found = rows.find((each) => each.id === id) as ResourceRow;
-    return watch.healthOf(found, beatAt === undefined ? undefined : { id, beatAt }, now);
+    return watch.healthOf(found, beatAt === undefined ? undefined : { id, beatAt }, {
+      nowMs: now,
+      mode: "real",
+    });
   };
   return { watch, refresh, beat, health, asked };
 }
@@ -225,7 +228,7 @@ describe("a policy that promises nothing", () => {
 it("what is said to be ill is stale at once, whatever its beats", async () => {
   const { health } = setUp(fixedThreshold({ staleAfterMs: 30_000 }), [row("a")]);
   const watch = new StalenessWatch(fixedThreshold({ staleAfterMs: 30_000 }));
-  expect(watch.healthOf(row("a"), { id: "a", healthy: false }, START)).toEqual({
+  expect(watch.healthOf(row("a"), { id: "a", healthy: false }, { nowMs: START, mode: "real" })).toEqual({
     verdict: "stale",
     reason: "Unhealthy",
   });
