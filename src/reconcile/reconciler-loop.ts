@@ -51,6 +51,7 @@ export class ReconcilerLoop {
   readonly #tickMs: number;
   #lastTick: Stopwatch;
   #ticker: Timer | undefined;
+  #isEnding = false;
   #endPass: (() => void) | undefined;
   #lastEpoch: number | undefined;
 
@@ -80,6 +81,7 @@ export class ReconcilerLoop {
 
   /** No other pass begins; one that runs goes on. */
   end(): void {
+    this.#isEnding = true;
     this.#ticker?.clear();
     this.queue.shutdown();
   }
@@ -88,7 +90,8 @@ export class ReconcilerLoop {
     const { name, resyncIntervalMs } = this.#settings;
     for (;;) {
       const key = await this.queue.get();
-      if (key === undefined) return;
+      // The queue still hands out what was asked for before the end.
+      if (key === undefined || this.#isEnding) return;
       let nextMs = resyncIntervalMs;
       try {
         nextMs = await this.#pass();

@@ -53,10 +53,6 @@ export class ReadyKeys<Key> {
     dirty.rank = rankOf(dirty);
     this.#heap.moved(dirty);
   }
-
-  clear(): void {
-    this.#heap.clear();
-  }
 }
 
 /** The lower the earlier: being a level higher is as good as having waited for one level's time longer. */

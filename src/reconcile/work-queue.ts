@@ -67,6 +67,8 @@ export class WorkQueue<Key> {
   #dispatching = false;
   /** Whether adds are ignored: after the first `shutdown` or `drain`. */
   #closed = false;
+  /** Whether nobody waits for what is in process, which may come back: after the first `shutdown`. */
+  #shutDown = false;
   readonly #drains = new Set<() => void>();
 
   /** @throws EvenkeelError `INVALID_OPTIONS`. */
@@ -126,9 +128,9 @@ export class WorkQueue<Key> {
   async get(signal?: AbortSignal): Promise<Key | undefined> {
     acceptSignal(signal);
     signal?.throwIfAborted();
-    if (this.#isOver()) return undefined;
     // Those who wait already are served first.
     if (this.#waiters.size === 0 && this.#ready.size > 0) return this.#take();
+    if (this.#isOver()) return undefined;
     return this.#waiters.wait(signal);
   }
 
@@ -155,14 +157,14 @@ export class WorkQueue<Key> {
   }
 
   /**
-   * Ends at once: what is queued or delayed is dropped, whoever waits in {@link get} gets `undefined`, adds are ignored. What
-   * is in process goes on; {@link drain} waits for it. Twice is harmless, and so is after {@link drain}, which it cuts short.
+   * Ends as client-go's does: adds are ignored and **delayed keys are dropped**; what is queued is still handed out, and then
+   * {@link get} gives `undefined`, at once to whoever waits. A key in process that was added again is ready once it is done. Waits
+   * for nobody; {@link drain} waits for what is in process. Twice is harmless, and so is after {@link drain}, which it cuts short.
    */
   shutdown(): void {
     this.#closed = true;
+    this.#shutDown = true;
     this.#delaying.clear();
-    this.#dirty.clear();
-    this.#ready.clear();
     this.#noticeEnd();
   }
 
@@ -233,15 +235,14 @@ export class WorkQueue<Key> {
     while (this.#ready.size > 0 && this.#waiters.size > 0) this.#waiters.serve(() => this.#take());
   }
 
-  /** Whether no key will be handed out any more. While draining, one in process may be dirty, and comes back. */
+  /** Whether nobody need wait for a key any more. While draining, one in process may be dirty, and comes back. */
   #isOver(): boolean {
-    return this.#closed && this.#dirty.size === 0;
+    return this.#closed && (this.#shutDown ? this.#ready : this.#dirty).size === 0;
   }
 
   #noticeEnd(): void {
-    if (!this.#isOver()) return;
-    this.#waiters.serveAll(undefined);
-    if (this.#processing.size > 0) return;
+    if (this.#isOver()) this.#waiters.serveAll(undefined);
+    if (this.#processing.size > 0 || !(this.#shutDown || this.#isOver())) return;
     for (const resolve of this.#drains) resolve();
     this.#drains.clear();
   }

@@ -95,12 +95,12 @@ describe("drain", () => {
     await queue.get();
     const drained = watch(queue.drain());
     queue.shutdown();
-    expect(await queue.get()).toBeUndefined();
     await clock.advance(0);
     expect(drained.settled).toBe(false);
     queue.done("a");
     await clock.advance(0);
     expect(drained.settled).toBe(true);
+    expect(await queue.get()).toBe("b");
   });
 });
 
@@ -113,26 +113,39 @@ describe("shutdown", () => {
     expect(await queue.get()).toBeUndefined();
   });
 
-  it("drops what is queued, delayed, or to run once more, and keeps no timer", async () => {
+  it("still hands out what is queued, drops what is delayed, and keeps no timer", async () => {
     const { queue, clock } = setUp();
-    queue.add("a");
-    await queue.get();
     queue.add("a");
     queue.add("b");
     queue.addAfter("c", 1_000);
     queue.shutdown();
-    expect(queue.size).toBe(0);
+    expect(queue.size).toBe(2);
     expect(clock.pendingTimers).toBe(0);
-    queue.done("a");
+    expect([await queue.get(), await queue.get(), await queue.get()]).toEqual(["a", "b", undefined]);
+    await clock.advance(10_000);
     expect(await queue.get()).toBeUndefined();
   });
 
-  it("drops a key in the go in which it came, rather than hand it to a worker", async () => {
+  it("runs a key once more that was added while in process, and keeps no other worker waiting for that", async () => {
     const { queue } = setUp();
-    const waiting = queue.get();
     queue.add("a");
+    await queue.get();
+    queue.add("a");
+    const waiting = queue.get();
     queue.shutdown();
     expect(await waiting).toBeUndefined();
+    expect(await queue.get()).toBeUndefined();
+    queue.done("a");
+    expect(await queue.get()).toBe("a");
+    expect(await queue.get()).toBeUndefined();
+  });
+
+  it("hands a key that came in the same go to the worker that waits, and tells the rest that it was the last", async () => {
+    const { queue } = setUp();
+    const waiting = [queue.get(), queue.get()];
+    queue.add("a");
+    queue.shutdown();
+    expect(await Promise.all(waiting)).toEqual(["a", undefined]);
   });
 
   it("ignores adds from then on, and a second shutdown", async () => {
