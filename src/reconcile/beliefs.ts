@@ -4,6 +4,7 @@ import { turnTaker } from "../resources/in-turns.ts";
 import type { DesiredState } from "../store.ts";
 import { storeOperation } from "../store-operation.ts";
 import type { Answer } from "./answers.ts";
+import type { Belief, Sight } from "./belief.ts";
 import type { LookTerms, Unknown } from "./found.ts";
 import type { LedgerView } from "./ledger-view.ts";
 import type { ObservedResource } from "./observation.ts";
@@ -13,26 +14,6 @@ import type { AnswerKind } from "./verdict.ts";
 
 /** From so many resources on, an empty answer that would touch them all is not believed at once. */
 const EMPTY_GUARD_ROWS = 10;
-
-/** What was believed at the end of a look, so that it can be believed again when another one came after it. */
-export interface Belief {
-  readonly desired: AnswerKind | "unset";
-  readonly observed: AnswerKind | "ledger";
-  readonly generation: number;
-  /** Absent: nothing was ever wanted. */
-  readonly wanted?: DesiredSet;
-  /** Absent: nothing was observed yet. */
-  readonly sight?: Sight;
-}
-
-/** An observation that was taken in. */
-export interface Sight {
-  readonly number: number;
-  readonly kind: AnswerKind;
-  readonly items: readonly ObservedResource[];
-  /** When, by the store's clock. */
-  readonly nowMs: number;
-}
 
 const NOTHING_WANTED: DesiredSet = Object.freeze({ kind: "count", count: 0 });
 

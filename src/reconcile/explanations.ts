@@ -1,4 +1,4 @@
-import type { Explanation } from "./planned.ts";
+import type { Explanation, HeldAction } from "./planned.ts";
 
 const MOST_PER_ID = 20;
 const MOST_IDS = 10_000;
@@ -24,6 +24,21 @@ export class Explanations {
   of(id: string): readonly Explanation[] {
     return this.#byId.get(id) ?? [];
   }
+}
+
+/** What is said of an action that is held. */
+export function heldExplanation({
+  type,
+  reason,
+  heldBy,
+}: HeldAction): Pick<Explanation, "action" | "outcome" | "reason"> {
+  return { action: type, outcome: "held", reason: `${reason}, held by ${heldBy}` };
+}
+
+/** What happened, and how it stands: what happened last and still stands so is told once, as of now. */
+export function endingWith(past: readonly Explanation[], present: readonly Explanation[]): Explanation[] {
+  const stands = past.findLastIndex((one) => one.outcome === "done" || !present.some((now) => isSame(one, now)));
+  return [...past.slice(0, stands + 1), ...present];
 }
 
 function isSame(a: Explanation, b: Explanation): boolean {

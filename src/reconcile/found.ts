@@ -1,5 +1,5 @@
 import type { DesiredState, ResourceState } from "../store.ts";
-import type { Belief } from "./beliefs.ts";
+import type { Belief } from "./belief.ts";
 import type { PassContext } from "./observation.ts";
 import type { Composition } from "./plan.ts";
 import type { HeldBy } from "./planned.ts";

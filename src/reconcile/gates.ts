@@ -1,4 +1,17 @@
-import type { LeaderGate, ShardGate } from "./settings.ts";
+/** Says whether this process leads; a `LeaderElector` is one. */
+export interface LeaderGate {
+  isLeader(): boolean;
+  /** Of the present leadership; what the ledger fences by. */
+  readonly epoch: number | undefined;
+  /** Aborted when the present leadership ends. */
+  readonly signal: AbortSignal;
+}
+
+/** Says which slots are this process's; a `ShardCoordinator` is one. */
+export interface ShardGate {
+  owns(id: string): boolean;
+  epochOf(id: string): number | undefined;
+}
 
 /** A leadership as the reconciler asks for it: one that can't say so is none. */
 export function closedLeader(gate: LeaderGate): LeaderGate {

@@ -1,7 +1,8 @@
 import type { ReconcilerEvent } from "../events.ts";
-import { Explanations } from "./explanations.ts";
+import { errorCode } from "./error-name.ts";
+import { Explanations, endingWith, heldExplanation } from "./explanations.ts";
 import type { Found } from "./found.ts";
-import type { Explanation } from "./planned.ts";
+import type { Explanation, HeldAction } from "./planned.ts";
 import { ReconcilerMetrics } from "./reconciler-metrics.ts";
 import type { ReconcilerSettings } from "./settings.ts";
 import type { StepOutcome } from "./step.ts";
@@ -32,25 +33,38 @@ export class PassNotes<Spec> {
   found({ unknowns, isFenced, composition: { held, unlisted } }: Found): void {
     for (const { of, error } of unknowns) this.#emit({ type: "answer_unknown", of, error });
     if (isFenced) this.metrics.fenced();
-    for (const { id, type: action, reason, heldBy } of held) {
-      this.metrics.held(heldBy);
-      this.#explain(id, { action, outcome: "held", reason: `${reason}, held by ${heldBy}` });
-    }
+    for (const action of held) this.held(action);
     if (unlisted > 0) this.metrics.held("budget", unlisted);
   }
 
-  /** What became of a step. */
+  /** What is to be done, and is not, for now. */
+  held(action: HeldAction): void {
+    this.metrics.held(action.heldBy);
+    this.#explain(action.id, heldExplanation(action));
+  }
+
+  /** What became of a step that was begun. */
   ended({ step, result, error }: StepOutcome): void {
     const { type: action, id, incarnation, reason } = step;
-    if (result === "lost" || result === "notBegun") {
-      const why = result === "lost" ? "AnotherWriterWasFirst" : "PassEnded";
-      this.#explain(id, { action, outcome: "skipped", reason: why });
+    if (result === "notBegun") return;
+    if (result === "lost") {
+      this.#explain(id, { action, outcome: "skipped", reason: "AnotherWriterWasFirst" });
       return;
     }
     this.metrics.acted(action, result);
     const withError = result === "failed" ? { error } : {};
     this.#emit({ type: "action_finished", action, id, incarnation, reason, result, ...withError, ...this.#epoch() });
-    this.#explain(id, { action, outcome: result, reason });
+    const why = result === "failed" ? `${reason}, failed: ${errorCode(error)}` : reason;
+    this.#explain(id, { action, outcome: result, reason: why });
+  }
+
+  /** How it stands now: what happened, and last this, once where that is what happened last. */
+  withPresent(id: string, present: readonly Pick<Explanation, "action" | "outcome" | "reason">[]): Explanation[] {
+    const at = this.#settings.clock.now();
+    return endingWith(
+      this.of(id),
+      present.map((now) => ({ at, ...now, ...this.#epoch() })),
+    );
   }
 
   #explain(id: string, explanation: Pick<Explanation, "action" | "outcome" | "reason">): void {

@@ -3,7 +3,7 @@ import { digest } from "../digest.ts";
 import { disruptionBudget, type MaxUnavailable } from "./disruption-budget.ts";
 import { judgeMass, type MassGuardJudgement, type MassGuardSettings } from "./mass-guard.ts";
 import { byId, byRank, type Candidate, inOrder, ranked, rankedBy } from "./plan-order.ts";
-import type { HeldAction, HeldBy, PlannedAction } from "./planned.ts";
+import type { HeldAction, HeldBy } from "./planned.ts";
 import { Selection } from "./selection.ts";
 import { isLive } from "./slot.ts";
 import type { Step } from "./step.ts";
@@ -47,7 +47,10 @@ export interface Composition {
   readonly held: readonly HeldAction[];
   /** How many more are held by the bound on actions than are listed. */
   readonly unlisted: number;
+  /** `off` also where the guard has nothing before it: what was silent has been replaced. */
   readonly mass: MassGuardJudgement;
+  /** The user's order of surplus failed: what it should have ranked is held. */
+  readonly surplusFailure?: { readonly error: unknown };
   readonly nextAt?: number;
   readonly drift: Verdict["drift"];
   /** Nothing is to be done and nothing waited for, in the slots that are ours. */
@@ -69,17 +72,28 @@ export async function compose(verdicts: Iterable<Verdict>, context: PlanContext)
   return composer.finish();
 }
 
-/** The name of a plan: equal for equal actions and holds of one generation. */
-export function planHash(generation: number, steps: readonly PlannedAction[], held: readonly HeldAction[]): string {
-  const parts = [...steps, ...held].map(({ type, id, incarnation, reason, ...rest }) =>
-    JSON.stringify([type, id, incarnation, reason, (rest as { heldBy?: HeldBy }).heldBy ?? ""]),
-  );
-  return digest("1", String(generation), ...parts);
+/** The name of a plan: equal for equal actions and holds of one generation, with the specs and the resources that they are of. */
+export function planHash(generation: number, steps: readonly Step[], held: readonly HeldStep[]): string {
+  const parts = [...steps.map((step) => ({ step, heldBy: "" })), ...held].flatMap(({ step, heldBy }) => {
+    const { type, id, incarnation, reason } = step;
+    const row = "row" in step ? step.row : undefined;
+    const spec = "spec" in step ? step.spec : row?.spec;
+    const externalId = "externalId" in step ? step.externalId : row?.externalId;
+    // The spec apart: it is long, and what it is quoted to would be longer.
+    const what = [type, id, incarnation, reason, heldBy, externalId ?? null, spec === undefined];
+    return [JSON.stringify(what), spec ?? ""];
+  });
+  return digest("2", String(generation), ...parts);
+}
+
+/** A step that is held. */
+interface HeldStep extends HeldAction {
+  readonly step: Step;
 }
 
 class Composer {
   readonly #context: PlanContext;
-  readonly #held: Selection<HeldAction>;
+  readonly #held: Selection<HeldStep>;
   readonly #lanes: Readonly<Record<Proposal["kind"], Selection<Candidate>>>;
   readonly #drift = { missing: 0, surplus: 0, stale: 0, outdated: 0 };
   #silent = 0;
@@ -90,6 +104,7 @@ class Composer {
   #disrupted = 0;
   #nextAt: number | undefined;
   #isSettled = true;
+  #surplusFailure: { readonly error: unknown } | undefined;
 
   constructor(context: PlanContext) {
     this.#context = context;
@@ -102,13 +117,13 @@ class Composer {
     const byFailures = (a: Candidate, b: Candidate): number =>
       context.failuresOf(a.retryKey) - context.failuresOf(b.retryKey) || byId(a, b);
     const { surplus } = context;
-    this.#held = by(inOrder);
+    this.#held = by<HeldStep>(inOrder);
     this.#lanes = {
       ledger: by(byId),
       stale: by(byId),
       create: by(byFailures),
       terminate:
-        surplus === undefined ? by(byRank) : new Selection(bound, { sort: (batch) => rankedBy(surplus, batch) }),
+        surplus === undefined ? by(byRank) : new Selection(bound, { sort: (batch) => this.#ranked(surplus, batch) }),
       voluntary: by(byFailures),
     };
   }
@@ -149,7 +164,7 @@ class Composer {
       ...this.#lanes.ledger.first(),
       ...this.#creatable(this.#replacements(mass)),
       ...this.#creatable(this.#lanes.create.first()),
-      ...this.#lanes.terminate.first(),
+      ...this.#terminations(),
       ...this.#disruptions(),
     ].map(({ step }) => step);
     const steps = ordered.slice(0, maxActions);
@@ -157,15 +172,17 @@ class Composer {
     for (const step of over.slice(0, MOST_LISTED)) this.#hold(step, "budget");
     if (over.length > 0) this.#look(this.#context.nowMs);
     const held = this.#held.first();
+    const surplusFailure = this.#surplusFailure;
     const unlisted =
       Math.max(0, over.length - MOST_LISTED) +
       [this.#held, ...Object.values(this.#lanes)].reduce((sum, { dropped }) => sum + dropped, 0);
     return {
       hash: planHash(generation, steps, held),
       steps,
-      held,
+      held: held.map(({ step: _step, ...action }) => action),
       unlisted,
-      mass,
+      mass: this.#silent > 0 ? mass : { mode: "off" },
+      ...(surplusFailure === undefined ? {} : { surplusFailure }),
       ...(this.#nextAt === undefined ? {} : { nextAt: this.#nextAt }),
       drift: this.#drift,
       isSettled: this.#isSettled,
@@ -220,8 +237,26 @@ class Composer {
     return this.#context.isApproved && (heldBy === "unconfirmedEmpty" || heldBy === "massGuard");
   }
 
-  #hold({ type, id, incarnation, reason }: Step, heldBy: HeldBy): void {
-    this.#held.add({ type, id, incarnation, reason, heldBy });
+  #ranked(surplus: SurplusOrder<never>, batch: Candidate[]): Candidate[] {
+    try {
+      return rankedBy(surplus, batch);
+    } catch (error) {
+      this.#surplusFailure ??= { error };
+      return batch.sort(byRank);
+    }
+  }
+
+  /** Where the user's order failed, it is not known who is to go. */
+  #terminations(): Candidate[] {
+    const candidates = this.#lanes.terminate.first();
+    if (this.#surplusFailure === undefined) return candidates;
+    for (const { step } of candidates) this.#hold(step, "unknown");
+    return [];
+  }
+
+  #hold(step: Step, heldBy: HeldBy): void {
+    const { type, id, incarnation, reason } = step;
+    this.#held.add({ type, id, incarnation, reason, heldBy, step });
   }
 
   #look(at: number | undefined): void {

@@ -7,26 +7,13 @@ import { resourceStore } from "../resources/ledger-rules.ts";
 import type { ActionContext, CreateResult, DesiredResource, ResourceRecord } from "../resources/resource.ts";
 import type { LedgerStore } from "../store.ts";
 import { MAX_UNAVAILABLE, type MaxUnavailable } from "./disruption-budget.ts";
-import { closedLeader, closedShards } from "./gates.ts";
+import { closedLeader, closedShards, type LeaderGate, type ShardGate } from "./gates.ts";
 import { type MassGuardOptions, type MassGuardSettings, massGuardSettings } from "./mass-guard.ts";
 import type { Desired, Observation, ObservedResource, PassContext } from "./observation.ts";
 import { fixedThreshold, type StalenessPolicy } from "./staleness.ts";
 import type { SurplusOrder } from "./surplus.ts";
 
-/** Says whether this process leads; a `LeaderElector` is one. */
-export interface LeaderGate {
-  isLeader(): boolean;
-  /** Of the present leadership; what the ledger fences by. */
-  readonly epoch: number | undefined;
-  /** Aborted when the present leadership ends. */
-  readonly signal: AbortSignal;
-}
-
-/** Says which slots are this process's; a `ShardCoordinator` is one. */
-export interface ShardGate {
-  owns(id: string): boolean;
-  epochOf(id: string): number | undefined;
-}
+export type { LeaderGate, ShardGate } from "./gates.ts";
 
 type Awaitable<T> = T | Promise<T>;
 

@@ -1,12 +1,13 @@
-import { EvenkeelError } from "../errors.ts";
 import { storeOperation } from "../store-operation.ts";
-import { type ConditionReasons, nextConditions, statusOf, statusText } from "./conditions.ts";
-import type { Found } from "./found.ts";
+import { type ConditionReasons, type GroupStatus, nextConditions, statusOf, statusText } from "./conditions.ts";
+import { errorText } from "./error-name.ts";
+import { type Found, isBlind } from "./found.ts";
 import type { Condition } from "./planned.ts";
 import type { ReconcilerSettings } from "./settings.ts";
 
 /** Conditions of this process alone, which say nothing of the group. */
 const OF_THIS_PROCESS: ReadonlySet<string> = new Set(["NotLeader", "Fenced", "Paused"]);
+const isOfGroup = ({ type }: Condition): boolean => !OF_THIS_PROCESS.has(type);
 
 /** How things stood at the end of a pass, besides what it found. */
 export interface Ending {
@@ -21,8 +22,10 @@ export interface Ending {
 export class Standing<Spec> {
   readonly #settings: ReconcilerSettings<Spec>;
   readonly #onFenced: () => void;
-  #conditions: readonly Condition[] | undefined;
-  #keptStatus: string | undefined;
+  /** What the last pass concluded, and under which epoch. */
+  #concluded: { readonly conditions: readonly Condition[]; readonly epoch: number | undefined } | undefined;
+  /** Those of this process, which may have changed since. */
+  #own: readonly Condition[] = [];
   #observedGeneration = 0;
 
   /** @param onFenced - called when a later leader kept the status out of the ledger. */
@@ -31,9 +34,22 @@ export class Standing<Spec> {
     this.#onFenced = onFenced;
   }
 
-  /** The conditions of the last pass; of a ledger in which another has left some, those. */
-  conditions({ stored }: Pick<Found, "stored">): readonly Condition[] {
-    return this.#conditions ?? statusOf(stored.status).conditions;
+  /** Another leads, whose word on the group is in the ledger. */
+  get isFollowing(): boolean {
+    return this.#settings.leader?.isLeader() === false;
+  }
+
+  /** Of the group those of the last pass, by whoever leads; of this process those of this moment. */
+  conditions(found: Pick<Found, "stored">, { isPaused }: Pick<Ending, "isPaused">): readonly Condition[] {
+    const isFenced = this.#own.some(({ type, status }) => type === "Fenced" && status);
+    this.#own = this.#ownNext({ isPaused, isFenced });
+    return inOrder([...this.#ofGroup(found), ...this.#own]);
+  }
+
+  /** Whether the last pass here could not find out what is desired or what there is. */
+  get isBlind(): boolean {
+    const blind = ["ObserveFailed", "DesiredFailed"];
+    return this.#concluded?.conditions.some(({ type, status }) => status && blind.includes(type)) ?? false;
   }
 
   /** The generation that a pass acted on last, here or elsewhere. */
@@ -43,7 +59,26 @@ export class Standing<Spec> {
 
   /** What the conditions would be after a pass that found this. */
   next(found: Found, ending: Pick<Ending, "isPaused" | "isFenced">): Condition[] {
-    return nextConditions(this.conditions(found), this.#reasons(found, ending), this.#settings.clock.now());
+    const group = nextConditions(this.#ofGroup(found), this.#reasons(found), this.#settings.clock.now());
+    return inOrder([...group, ...this.#ownNext(ending)]);
+  }
+
+  /** Who begins to lead goes on from what the one before left. */
+  #ofGroup({ stored }: Pick<Found, "stored">): readonly Condition[] {
+    const { leader } = this.#settings;
+    const concluded = this.#concluded;
+    const isOurs = leader === undefined || (!this.isFollowing && leader.epoch === concluded?.epoch);
+    if (concluded !== undefined && isOurs) return concluded.conditions.filter(isOfGroup);
+    return statusOf(stored.status).conditions;
+  }
+
+  #ownNext({ isPaused, isFenced }: Pick<Ending, "isPaused" | "isFenced">): Condition[] {
+    const reasons = {
+      ...isTrue("Paused", isPaused ? "Paused" : undefined),
+      ...isTrue("NotLeader", this.isFollowing ? "NotLeader" : undefined),
+      ...isTrue("Fenced", isFenced ? "LaterEpoch" : undefined),
+    };
+    return nextConditions(this.#own, reasons, this.#settings.clock.now());
   }
 
   /**
@@ -56,9 +91,10 @@ export class Standing<Spec> {
     ending: Ending,
     onChange: (condition: Condition) => void,
   ): Promise<readonly Condition[]> {
-    const before = this.conditions(found);
+    const before = this.#concluded?.conditions ?? statusOf(found.stored.status).conditions;
     const conditions = this.next(found, ending);
-    this.#conditions = conditions;
+    this.#concluded = { conditions, epoch: this.#settings.leader?.epoch };
+    this.#own = conditions.filter((condition) => !isOfGroup(condition));
     for (const condition of conditions) {
       const known = before.find(({ type }) => type === condition.type);
       if (known?.status !== condition.status) onChange(condition);
@@ -74,11 +110,13 @@ export class Standing<Spec> {
     const { store, name, clock, random, storeTimeoutMs, leader, shards } = this.#settings;
     // One member speaks for the group.
     if (shards !== undefined && !shards.owns(name)) return;
-    const kept = conditions.filter(({ type }) => !OF_THIS_PROCESS.has(type));
-    const status = statusText({ observedGeneration: this.#observedGeneration, conditions: kept });
-    // In a ledger that was lost nothing is kept, whatever we wrote once.
-    const known = stored.status === undefined ? undefined : (this.#keptStatus ?? stored.status);
-    if (status === known) return;
+    const known = statusOf(stored.status);
+    // Who could not look keeps what another had seen.
+    const observedGeneration = Math.max(known.observedGeneration, this.#observedGeneration);
+    const word = { observedGeneration, conditions: conditions.filter(isOfGroup) };
+    // Also what another wrote may say it; two who agree would take turns for ever over when it began.
+    if (stored.status !== undefined && isSameWord(word, known)) return;
+    const status = statusText(word);
     const request = { group: name, epoch: leader?.epoch ?? 0, writes: [], status };
     const result = await storeOperation({
       clock,
@@ -87,18 +125,15 @@ export class Standing<Spec> {
       send: (call) => store.resources.apply(request, call),
     });
     if (result.status === "fenced") this.#onFenced();
-    else this.#keptStatus = status;
   }
 
-  #reasons(found: Found, { isPaused, isFenced }: Pick<Ending, "isPaused" | "isFenced">): ConditionReasons {
+  #reasons(found: Found): ConditionReasons {
     const { composition, unknowns, desired, observed } = found;
     const failure = (of: string): string | undefined => {
       const unknown = unknowns.find((other) => other.of === of);
-      return unknown && reasonOf(unknown.error);
+      return unknown && errorText(unknown.error);
     };
     const converged = isConverged(found);
-    const isTrue = (type: string, reason: string | undefined): ConditionReasons =>
-      reason === undefined ? {} : { [type]: { status: true, reason } };
     const { mode } = composition.mass;
     const unconfirmed = [
       ...(desired === "unconfirmed" ? ["desired"] : []),
@@ -109,18 +144,26 @@ export class Standing<Spec> {
       ...isTrue("ObserveFailed", failure("observe")),
       ...isTrue("DesiredFailed", failure("desired")),
       ...isTrue("StalenessFailed", failure("staleness")),
+      ...isTrue("SurplusFailed", failure("surplus")),
       ...isTrue("MassStaleness", mode === "off" ? undefined : mode === "hold" ? "Held" : "Slowed"),
       ...isTrue("UnconfirmedEmpty", unconfirmed.length === 0 ? undefined : unconfirmed.join()),
-      ...isTrue("Paused", isPaused ? "Paused" : undefined),
-      ...isTrue("NotLeader", this.#settings.leader?.isLeader() === false ? "NotLeader" : undefined),
-      ...isTrue("Fenced", isFenced ? "LaterEpoch" : undefined),
     };
   }
 }
 
-/** Whether it could not be found out what is desired or what there is. A staleness policy that fails hides neither. */
-export function isBlind({ unknowns }: Found): boolean {
-  return unknowns.some(({ of }) => of !== "staleness");
+function isTrue(type: string, reason: string | undefined): ConditionReasons {
+  return reason === undefined ? {} : { [type]: { status: true, reason } };
+}
+
+function inOrder(conditions: readonly Condition[]): Condition[] {
+  return conditions.toSorted((a, b) => (a.type < b.type ? -1 : 1));
+}
+
+/** Whether two say the same of the group, whenever it became so. */
+function isSameWord(a: GroupStatus, b: GroupStatus): boolean {
+  const textOf = ({ observedGeneration, conditions }: GroupStatus) =>
+    JSON.stringify([observedGeneration, conditions.map(({ type, status, reason }) => [type, status, reason])]);
+  return textOf(a) === textOf(b);
 }
 
 /** Whether observed equals desired, as far as both are known. */
@@ -135,10 +178,4 @@ function whyNotConverged({ composition, unknowns, desired, observed }: Found): s
   if (desired === "unset") return "NothingDesiredYet";
   if (desired === "partial" || observed === "partial") return "PartialAnswer";
   return composition.held.length > 0 && composition.steps.length === 0 ? "Held" : "InProgress";
-}
-
-/** What a condition says of an error: ours in full, others by their name alone, since nobody knows what they tell. */
-function reasonOf(error: unknown): string {
-  if (error instanceof EvenkeelError) return error.message;
-  return error instanceof Error ? error.name : typeof error;
 }

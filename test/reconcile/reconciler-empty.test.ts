@@ -144,14 +144,15 @@ describe("an empty desired", () => {
     expect(fleet.calls).toEqual([]);
   });
 
-  it("is confirmed by a second one after an answer that was unknown", async () => {
+  it("is not confirmed by one from before an answer that was unknown, but by a second one after it", async () => {
     const { reconciler, desire, fleet } = await setUpDesired(10);
     desire(0);
     await reconciler.reconcile();
     desire(-1);
     await reconciler.reconcile();
-    expect(fleet.calls).toEqual([]);
     desire(0);
+    await reconciler.reconcile();
+    expect(fleet.calls).toEqual([]);
     await reconciler.reconcile();
     expect(fleet.ids()).toEqual([]);
   });

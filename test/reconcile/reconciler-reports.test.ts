@@ -125,7 +125,7 @@ describe("explain()", () => {
     const explained = await reconciler.explain("web-0");
     expect(explained.map(({ action, outcome, reason }) => `${action} ${outcome}: ${reason}`)).toEqual([
       "create held: Missing, held by paused",
-      "create failed: Missing",
+      "create failed: Missing, failed: Error",
       "create done: Missing",
       "none skipped: AsDesired",
     ]);
@@ -137,7 +137,7 @@ describe("explain()", () => {
     const { reconciler } = setUpReconciler({ create: () => Promise.reject(new Error("no")) });
     await reconciler.setDesired(2);
     await reconciler.reconcile();
-    expect(await reconciler.explain("web-1")).toMatchObject([{ action: "create", outcome: "skipped" }]);
+    expect(await reconciler.explain("web-1")).toMatchObject([{ action: "create", outcome: "held" }]);
   });
 });
 
