@@ -29,14 +29,14 @@ const JITTER = 0.2;
 
 /**
  * When a failed incarnation may be replaced, in epoch milliseconds: at once, then after 10 s, 20 s, 40 s … 5 min, doubled for
- * each incarnation in a row before it that ended unexpectedly within 10 minutes of being provisioned. Delays are up to 20 %
- * longer, by a hash of the id and the incarnation: the same inputs give the same moment.
+ * each incarnation in a row before it that ended unexpectedly. The row begins with the last that lived 10 minutes: it was itself
+ * replaced at once. Delays are up to 20 % longer, by a hash of the id and the incarnation: the same inputs give the same moment.
  */
 export function nextReplacementAt(failed: FailedIncarnation): number {
   const { id, incarnation, provisionedAt, failedAt, previous } = failed;
   if (wasStable(provisionedAt, failedAt)) return failedAt;
   const end = previous.findIndex((earlier) => !earlier.unexpected || wasStable(earlier.provisionedAt, earlier.endedAt));
-  const inARow = end === -1 ? previous.length : end;
+  const inARow = end === -1 ? previous.length : end + Number(previous[end]?.unexpected);
   if (inARow === 0) return failedAt;
   const delayMs = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (inARow - 1));
   return failedAt + delayMs + Math.floor(delayMs * JITTER * fractionOf(id, incarnation));

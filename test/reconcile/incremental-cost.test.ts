@@ -163,8 +163,88 @@ describe("what a pass costs", () => {
   });
 });
 
+describe("where beats come by observing, a pass", () => {
+  const COUNT = 10_000;
+  const silent = new Set<string>();
+  const setUpObserved = async () => {
+    silent.clear();
+    const beatsOf = (now: number): ObservedResource[] =>
+      Array.from({ length: COUNT }, (_, index) => ({
+        id: `${GROUP}-${index}`,
+        incarnation: 1,
+        lastHeartbeatAt: silent.has(`${GROUP}-${index}`) ? 1 : now,
+      }));
+    const kit = await setUp(COUNT, { observe: ({ now }) => beatsOf(now), massGuard: false });
+    await kit.reconciler.reconcile();
+    for (let pass = 0; pass < 4; pass += 1) {
+      await kit.clock.advance(20_000);
+      await kit.reconciler.reconcile();
+    }
+    return kit;
+  };
+
+  it("at rest reads nothing but the clock", async () => {
+    const { measured } = await setUpObserved();
+    const { report, ...cost } = await measured();
+    expect(report.converged).toBe(true);
+    expect(cost).toEqual({ calls: ["list", "getDesired", "changedSince"], rows: 1, writes: 0 });
+  });
+
+  it("reads those that look silent, and no other", async () => {
+    const { measured, clock, created } = await setUpObserved();
+    silent.add(`${GROUP}-7`);
+    await clock.advance(30_001);
+    const { calls } = await measured();
+    expect(calls.slice(0, 4)).toEqual(["list", "getDesired", "changedSince", "get"]);
+    expect(calls).not.toContain("staleBefore");
+    expect(created).toEqual([`${GROUP}-7`]);
+  });
+
+  it("reads in pages where all look silent, and gives way between them", async () => {
+    const { reconciler, clock, asked } = await setUpObserved();
+    for (let index = 0; index < COUNT; index += 1) silent.add(`${GROUP}-${index}`);
+    await clock.advance(30_001);
+    asked.rows = 0;
+    let mostRows = 0;
+    await turnsDuring(
+      () => reconciler.plan(),
+      () => {
+        mostRows = Math.max(mostRows, asked.rows);
+        asked.rows = 0;
+      },
+    );
+    expect(mostRows).toBeGreaterThan(0);
+    expect(mostRows).toBeLessThanOrEqual(PAGE + 1);
+  });
+});
+
 describe("a pass over ten thousand resources gives way to the event loop", () => {
   const COUNT = 10_000;
+
+  it.each(["desired", "observe"] as const)(
+    "while it reads an answer of %s that never ends, until its time is up",
+    async (of) => {
+      let taken = 0;
+      function* items(): Generator<ObservedResource> {
+        for (;;) {
+          taken += 1;
+          yield { id: `endless-${taken}` };
+        }
+      }
+      const { reconciler, clock } = await setUp(0, { [of]: () => items() });
+      const pass = reconciler.reconcile();
+      await clock.advance(10_000);
+      const turns = await turnsDuring(async () => {
+        await clock.advance(20_000);
+        expect(await pass).toMatchObject({ actions: [], converged: false });
+      });
+      expect(turns).toBeGreaterThan(0);
+      const read = taken;
+      await turnsDuring(() => clock.advance(1));
+      expect(taken).toBe(read);
+      expect(read).toBeLessThan(2_000_000);
+    },
+  );
 
   it("after each page, and now and then while it wants and judges them", async () => {
     const { reconciler, asked } = await setUp(COUNT);

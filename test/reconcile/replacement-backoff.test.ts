@@ -33,12 +33,18 @@ describe("nextReplacementAt", () => {
     expect(delayMs(previous, { provisionedAt: FAILED_AT - 10 * MINUTE_MS + 1 })).toBeGreaterThanOrEqual(40_000);
   });
 
-  it("counts back to the newest that was stable or was meant to end", () => {
-    for (const end of [stable, scaledDown]) {
-      expect(delayMs([end, shortLived, shortLived])).toBe(0);
-      const delay = delayMs([shortLived, end, shortLived, shortLived]);
-      expect(delay).toBeGreaterThanOrEqual(10_000);
-      expect(delay).toBeLessThanOrEqual(12_000);
+  it("counts back to the newest that was meant to end", () => {
+    expect(delayMs([scaledDown, shortLived, shortLived])).toBe(0);
+    const delay = delayMs([shortLived, scaledDown, shortLived, shortLived]);
+    expect(delay).toBeGreaterThanOrEqual(10_000);
+    expect(delay).toBeLessThanOrEqual(12_000);
+  });
+
+  it("counts back to the newest that was stable, whose replacement was the one at once", () => {
+    for (const [before, base] of [[], [shortLived], [shortLived, shortLived]].map((each, n) => [each, n] as const)) {
+      const delay = delayMs([...before, stable, shortLived, shortLived]);
+      expect(delay).toBeGreaterThanOrEqual(10_000 * 2 ** base);
+      expect(delay).toBeLessThanOrEqual(12_000 * 2 ** base);
     }
   });
 

@@ -53,6 +53,36 @@ describe("a desired number", () => {
 });
 
 describe("a desired list", () => {
+  it("may not be longer than 2,000,000, and is not read further", async () => {
+    const says = { code: "INVALID_OPTIONS", message: expect.stringContaining("more than 2,000,000 resources") };
+    expect(await thrownBy(accept(new Array(2_000_001)))).toMatchObject(says);
+    let read = 0;
+    function* endless() {
+      for (;;) {
+        read += 1;
+        yield undefined;
+      }
+    }
+    expect(await thrownBy(accept(endless()))).toMatchObject(says);
+    expect(read).toBe(2_000_001);
+  });
+
+  it("that is no array and no set is read in turns, and no further once its reader is stopped", async () => {
+    let read = 0;
+    function* endless() {
+      for (;;) {
+        read += 1;
+        yield { id: `r-${read}` };
+      }
+    }
+    const stopped = new AbortController();
+    const accepted = acceptDesired("desired", "web", endless(), stopped.signal);
+    expect(read).toBe(1_000);
+    stopped.abort(new Error("enough"));
+    expect(await thrownBy(accepted)).toMatchObject({ message: "enough" });
+    expect(read).toBe(1_000);
+  });
+
   it("is checked and encoded in its order", async () => {
     const list = [
       { id: "b", spec: { y: 1, x: 2 }, deletionCost: 3 },
