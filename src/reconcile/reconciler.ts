@@ -189,7 +189,8 @@ export class Reconciler<Spec = unknown> {
    */
   async explain(id: string): Promise<Explanation[]> {
     acceptId("explain", id);
-    return this.#runner.explain(id, {});
+    // The loop grants a grace period; a pass that is asked for doesn't.
+    return this.#runner.explain(id, this.#loop === undefined ? {} : { graceLeftMs: () => this.#grace.leftMs() });
   }
 
   /** The metrics `reconciler_*` and `workqueue_*`. All are there from the beginning; those of the queue begin anew with `start()`. */

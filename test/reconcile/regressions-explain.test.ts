@@ -52,6 +52,19 @@ describe("explain() ends with how it stands", () => {
     expect(told(await reconciler.explain("web-0"))).toEqual(["create held: Missing, held by unknown"]);
   });
 
+  it("of what fell silent while nobody may be declared dead", async () => {
+    const { reconciler, clock, ledger } = setUpReconciler();
+    await reconciler.setDesired(1);
+    await reconciler.reconcile();
+    await ledger.heartbeat("web-0");
+    await clock.advance(31_000);
+    expect(told(await reconciler.explain("web-0")).at(-1)).toBe("replace skipped: NextPass");
+    reconciler.start();
+    await settle(clock);
+    expect(told(await reconciler.explain("web-0")).at(-1)).toContain("held by grace");
+    await reconciler.stop();
+  });
+
   it("once, and not twice where that is what happened last", async () => {
     const { reconciler, clock } = setUpReconciler();
     await reconciler.setDesired(1);
