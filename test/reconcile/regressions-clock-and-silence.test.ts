@@ -79,6 +79,7 @@ describe("our own clock", () => {
     await reconciler.setDesired(1);
     await reconciler.reconcile();
     expect(await loseIt()).toEqual(["create web-0/2"]);
+    await reconciler.reconcile();
     off.ms = 4_000_000;
     expect(await loseIt()).toEqual(["drop web-0/2"]);
   });
