@@ -48,3 +48,9 @@ export interface Found {
 export function isBlind({ unknowns }: Pick<Found, "unknowns">): boolean {
   return unknowns.some(({ of }) => of === "desired" || of === "observe");
 }
+
+/** The terms under which a look is weighed that found this. */
+export function blocked(terms: LookTerms, found: Pick<Found, "unknowns" | "isFenced">): LookTerms {
+  const blockedBy = terms.blockedBy ?? (isBlind(found) ? "unknown" : found.isFenced ? "notLeader" : undefined);
+  return { ...terms, ...(blockedBy === undefined ? {} : { blockedBy }) };
+}

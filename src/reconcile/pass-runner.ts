@@ -7,7 +7,7 @@ import { type Interruption, PassExecution } from "./pass-execution.ts";
 import { type BareEvent, PassNotes } from "./pass-notes.ts";
 import { finishedOf, heldAfter, notBegunAfter, shown, standsOf } from "./pass-report.ts";
 import type { Explanation, HeldBy, PassReport, Plan } from "./planned.ts";
-import type { ReconcilerStatus } from "./reconciler-status.ts";
+import type { GroupStanding } from "./reconciler-status.ts";
 import { Retries, recordRetry } from "./retries.ts";
 import type { ReconcilerSettings } from "./settings.ts";
 import { isConverged, Standing } from "./standing.ts";
@@ -102,24 +102,9 @@ export class PassRunner<Spec> {
     return this.#carryOut(await this.#survey.look(this.#lookTerms(terms, "dry"), hash), terms);
   }
 
-  async status(terms: PassTerms): Promise<Omit<ReconcilerStatus, "name" | "paused" | "leader">> {
+  async status(terms: PassTerms): Promise<GroupStanding> {
     const found = await this.#survey.reread(this.#lookTerms(terms, "dry"));
-    const conditions = this.#standing.conditions(found, { isPaused: this.#hooks.isPaused() });
-    const holds = (...types: string[]): boolean =>
-      conditions.some(({ type, status }) => status && types.includes(type));
-    const observedGeneration = this.#standing.observedGeneration(found);
-    const converged = this.#standing.isFollowing
-      ? holds("Converged") && observedGeneration === found.generation
-      : isConverged(found) && !holds("ObserveFailed", "DesiredFailed");
-    return {
-      generation: found.generation,
-      observedGeneration,
-      desired: found.wanted,
-      observed: { ...found.states },
-      drift: found.composition.drift,
-      converged,
-      conditions: [...conditions],
-    };
+    return this.#standing.status(found, { isPaused: this.#hooks.isPaused() });
   }
 
   async explain(id: string, terms: PassTerms): Promise<Explanation[]> {

@@ -1,7 +1,7 @@
 import { turnOfEventLoop } from "../clock.ts";
-import { digest } from "../digest.ts";
 import { disruptionBudget, type MaxUnavailable } from "./disruption-budget.ts";
 import { judgeMass, type MassGuardJudgement, type MassGuardSettings } from "./mass-guard.ts";
+import { type HeldStep, planHash } from "./plan-hash.ts";
 import { byId, byRank, type Candidate, inOrder, ranked, rankedBy } from "./plan-order.ts";
 import type { HeldAction, HeldBy } from "./planned.ts";
 import { Selection } from "./selection.ts";
@@ -70,25 +70,6 @@ export async function compose(verdicts: Iterable<Verdict>, context: PlanContext)
     if (count % SLICE === 0) await turnOfEventLoop();
   }
   return composer.finish();
-}
-
-/** The name of a plan: equal for equal actions and holds of one generation, with the specs and the resources that they are of. */
-export function planHash(generation: number, steps: readonly Step[], held: readonly HeldStep[]): string {
-  const parts = [...steps.map((step) => ({ step, heldBy: "" })), ...held].flatMap(({ step, heldBy }) => {
-    const { type, id, incarnation, reason } = step;
-    const row = "row" in step ? step.row : undefined;
-    const spec = "spec" in step ? step.spec : row?.spec;
-    const externalId = "externalId" in step ? step.externalId : row?.externalId;
-    // The spec apart: it is long, and what it is quoted to would be longer.
-    const what = [type, id, incarnation, reason, heldBy, externalId ?? null, spec === undefined];
-    return [JSON.stringify(what), spec ?? ""];
-  });
-  return digest("2", String(generation), ...parts);
-}
-
-/** A step that is held. */
-interface HeldStep extends HeldAction {
-  readonly step: Step;
 }
 
 class Composer {

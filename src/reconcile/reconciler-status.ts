@@ -23,3 +23,6 @@ export interface ReconcilerStatus {
   /** Absent without an election. */
   readonly leader?: boolean;
 }
+
+/** How it stands with the group, whoever asks. */
+export type GroupStanding = Omit<ReconcilerStatus, "name" | "paused" | "leader">;

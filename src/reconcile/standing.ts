@@ -3,6 +3,7 @@ import { type ConditionReasons, type GroupStatus, nextConditions, statusOf, stat
 import { errorText } from "./error-name.ts";
 import { type Found, isBlind } from "./found.ts";
 import type { Condition } from "./planned.ts";
+import type { GroupStanding } from "./reconciler-status.ts";
 import type { ReconcilerSettings } from "./settings.ts";
 
 /** Conditions of this process alone, which say nothing of the group. */
@@ -34,13 +35,33 @@ export class Standing<Spec> {
     this.#onFenced = onFenced;
   }
 
+  /** How it stands now. Who follows takes what the leader said. */
+  status(found: Found, ending: Pick<Ending, "isPaused">): GroupStanding {
+    const conditions = this.#conditions(found, ending);
+    const holds = (...types: string[]): boolean =>
+      conditions.some(({ type, status }) => status && types.includes(type));
+    const observedGeneration = this.#observedByAll(found);
+    const converged = this.#isFollowing
+      ? holds("Converged") && observedGeneration === found.generation
+      : isConverged(found) && !holds("ObserveFailed", "DesiredFailed");
+    return {
+      generation: found.generation,
+      observedGeneration,
+      desired: found.wanted,
+      observed: { ...found.states },
+      drift: found.composition.drift,
+      converged,
+      conditions: [...conditions],
+    };
+  }
+
   /** Another leads, whose word on the group is in the ledger. */
-  get isFollowing(): boolean {
+  get #isFollowing(): boolean {
     return this.#settings.leader?.isLeader() === false;
   }
 
   /** Of the group those of the last pass, by whoever leads; of this process those of this moment. */
-  conditions(found: Pick<Found, "stored">, { isPaused }: Pick<Ending, "isPaused">): readonly Condition[] {
+  #conditions(found: Pick<Found, "stored">, { isPaused }: Pick<Ending, "isPaused">): readonly Condition[] {
     const isFenced = this.#own.some(({ type, status }) => type === "Fenced" && status);
     this.#own = this.#ownNext({ isPaused, isFenced });
     return inOrder([...this.#ofGroup(found), ...this.#own]);
@@ -53,7 +74,7 @@ export class Standing<Spec> {
   }
 
   /** The generation that a pass acted on last, here or elsewhere. */
-  observedGeneration({ stored }: Pick<Found, "stored">): number {
+  #observedByAll({ stored }: Pick<Found, "stored">): number {
     return Math.max(statusOf(stored.status).observedGeneration, this.#observedGeneration);
   }
 
@@ -67,7 +88,7 @@ export class Standing<Spec> {
   #ofGroup({ stored }: Pick<Found, "stored">): readonly Condition[] {
     const { leader } = this.#settings;
     const concluded = this.#concluded;
-    const isOurs = leader === undefined || (!this.isFollowing && leader.epoch === concluded?.epoch);
+    const isOurs = leader === undefined || (!this.#isFollowing && leader.epoch === concluded?.epoch);
     if (concluded !== undefined && isOurs) return concluded.conditions.filter(isOfGroup);
     return statusOf(stored.status).conditions;
   }
@@ -75,7 +96,7 @@ export class Standing<Spec> {
   #ownNext({ isPaused, isFenced }: Pick<Ending, "isPaused" | "isFenced">): Condition[] {
     const reasons = {
       ...isTrue("Paused", isPaused ? "Paused" : undefined),
-      ...isTrue("NotLeader", this.isFollowing ? "NotLeader" : undefined),
+      ...isTrue("NotLeader", this.#isFollowing ? "NotLeader" : undefined),
       ...isTrue("Fenced", isFenced ? "LaterEpoch" : undefined),
     };
     return nextConditions(this.#own, reasons, this.#settings.clock.now());

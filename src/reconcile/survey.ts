@@ -3,7 +3,7 @@ import { invalidOptions } from "../option-rules.ts";
 import { turnTaker } from "../resources/in-turns.ts";
 import { askDesired, askObserved } from "./answers.ts";
 import { Beliefs } from "./beliefs.ts";
-import { type Found, isBlind, type LookTerms, type Unknown } from "./found.ts";
+import { blocked, type Found, type LookTerms, type Unknown } from "./found.ts";
 import { endingKeysOf, judge } from "./judge.ts";
 import { LedgerReader, PAGE } from "./ledger-reader.ts";
 import { LedgerView } from "./ledger-view.ts";
@@ -11,7 +11,7 @@ import { type Composition, compose } from "./plan.ts";
 import type { Retries } from "./retries.ts";
 import type { ReconcilerSettings } from "./settings.ts";
 import { type SilenceTerms, StalenessWatch } from "./staleness-watch.ts";
-import type { JudgeContext, Verdict } from "./verdict.ts";
+import { busyVerdict, type JudgeContext, type Verdict } from "./verdict.ts";
 
 /** How long the ledger keeps a tombstone: as long as a zombie may come back to be recognised. */
 export const TOMBSTONE_MS = 3_600_000;
@@ -249,21 +249,4 @@ export class Survey<Spec> {
     this.#turn = turn.catch(() => {});
     return turn;
   }
-}
-
-/** The terms under which a look is weighed that found this. */
-function blocked(terms: LookTerms, found: Pick<Found, "unknowns" | "isFenced">): LookTerms {
-  const blockedBy = terms.blockedBy ?? (isBlind(found) ? "unknown" : found.isFenced ? "notLeader" : undefined);
-  return { ...terms, ...(blockedBy === undefined ? {} : { blockedBy }) };
-}
-
-/** Somebody acts on it already. */
-function busyVerdict(slot: Verdict["slot"]): Verdict {
-  return {
-    slot,
-    proposals: [],
-    settled: false,
-    drift: { missing: 0, surplus: 0, stale: 0, outdated: 0 },
-    disrupted: true,
-  };
 }

@@ -89,3 +89,14 @@ export function retryKeyOf(type: ActionType, id: string, incarnation: number, ex
       return `create/${id}`;
   }
 }
+
+/** Of a slot that somebody acts on already. */
+export function busyVerdict(slot: Slot): Verdict {
+  return {
+    slot,
+    proposals: [],
+    settled: false,
+    drift: { missing: 0, surplus: 0, stale: 0, outdated: 0 },
+    disrupted: true,
+  };
+}
