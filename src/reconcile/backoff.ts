@@ -36,12 +36,15 @@ export class Backoff<Key> {
   readonly #random: Random;
   readonly #retries = new Map<Key, number>();
 
-  /** @throws EvenkeelError `INVALID_OPTIONS`. */
-  constructor(options: BackoffOptions = {}) {
-    acceptOptions("Backoff", BACKOFF_RULES, options);
+  /**
+   * @param owner - whom an error names.
+   * @throws EvenkeelError `INVALID_OPTIONS`.
+   */
+  constructor(options: BackoffOptions = {}, owner = "Backoff") {
+    acceptOptions(owner, BACKOFF_RULES, options);
     const { maxDelayMs = 300_000, random = systemRandom } = options;
     const { baseDelayMs = Math.min(100, maxDelayMs) } = options;
-    if (baseDelayMs > maxDelayMs) throw invalidOptions("Backoff", "baseDelayMs must not be over maxDelayMs");
+    if (baseDelayMs > maxDelayMs) throw invalidOptions(owner, "baseDelayMs must not be over maxDelayMs");
     this.#baseDelayMs = baseDelayMs;
     this.#maxDelayMs = maxDelayMs;
     this.#random = random;

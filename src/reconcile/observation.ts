@@ -1,6 +1,9 @@
 import type { DesiredResource } from "../resources/resource.ts";
 
-/** A resource as the outside world shows it. */
+/**
+ * A resource as the outside world shows it. It belongs to the row that has its `externalId` or `incarnation`. One that has neither, or
+ * whose row is not there, counts for the newest row of its id, as long as no other does.
+ */
 export interface ObservedResource {
   readonly id: string;
   /** What `create` returned for it. Tells incarnations of one id apart where `incarnation` is not known. */

@@ -50,6 +50,7 @@ export interface Plan {
   readonly hash: string;
   readonly generation: number;
   readonly actions: PlannedAction[];
+  /** Of what is held by `budget`, the first 500; `reconciler_actions_held_total` counts all. */
   readonly held: HeldAction[];
   readonly conditions: Condition[];
   /** Epoch milliseconds at which the plan may change by time alone. */
@@ -66,11 +67,15 @@ export interface FinishedAction extends PlannedAction {
 export interface PassReport {
   readonly generation: number;
   readonly actions: FinishedAction[];
+  /** As in {@link Plan.held}. */
   readonly held: HeldAction[];
   readonly conditions: Condition[];
   /** Whether observed equals desired, and nothing is left to do. */
   readonly converged: boolean;
-  /** Epoch milliseconds at which the next pass is due, resyncs apart. */
+  /**
+   * Epoch milliseconds at which the next pass is due, resyncs apart. Absent where nothing comes due by time alone, and where it could
+   * not be found out what is desired or observed; unless that was asked to be tried again after a time (`RetryAfter`).
+   */
   readonly nextWakeAt?: number;
 }
 

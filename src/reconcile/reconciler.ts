@@ -87,7 +87,8 @@ export class Reconciler<Spec = unknown> {
   }
 
   /**
-   * What `reconcile()` would do now. Writes nothing and calls nothing but `observe` and `desired`.
+   * What `reconcile()` would do now. Writes nothing and calls nothing but `observe` and `desired`, for which it takes up to
+   * `actionTimeoutMs`. A `stop()` does not end it.
    * @throws EvenkeelError `STORE_UNAVAILABLE`, `RECORD_CORRUPT`.
    */
   plan(): Promise<Plan> {

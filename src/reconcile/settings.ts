@@ -23,13 +23,16 @@ export interface ReconcilerOptions<Spec = unknown> {
   readonly name: string;
   readonly store: LedgerStore;
   /**
-   * What is desired. A throw or a timeout is unknown, and nothing is done then. Its answer is kept in the ledger, so that others see it.
+   * What is desired. A throw or a timeout is unknown, and nothing is done then; a `RetryAfter` says when it is asked again. Its answer is kept in the ledger, so that others see it.
    * Defaults to what `setDesired()` stored.
    */
   readonly desired?:
     | ((ctx: PassContext) => Awaitable<number | Iterable<DesiredResource<Spec>> | Desired<Spec>>)
     | undefined;
-  /** What there is. A throw or a timeout is unknown, and nothing is done then. Defaults to the ledger's own rows. */
+  /**
+   * What there is. A throw or a timeout is unknown, and nothing is done then; a `RetryAfter` says when it is asked again. Defaults to the
+   * ledger's own rows.
+   */
   readonly observe?: ((ctx: PassContext) => Awaitable<Iterable<ObservedResource> | Observation>) | undefined;
   /**
    * Makes a resource. May be called again with the same `ctx.idempotencyKey` when it is not known what came of the call before. Throws

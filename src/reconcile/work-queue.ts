@@ -76,7 +76,7 @@ export class WorkQueue<Key> {
     acceptOptions("WorkQueue", WORK_QUEUE_RULES, options);
     const { clock = systemClock, name = "default", ...backoff } = options;
     this.#clock = clock;
-    this.#backoff = new Backoff(backoff);
+    this.#backoff = new Backoff(backoff, "WorkQueue");
     this.#metrics = new WorkQueueMetrics(name);
     this.#delaying = new DelayingQueue({ clock, onDue: (key) => this.#makeDirty(key, 0) });
   }

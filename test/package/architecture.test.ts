@@ -7,12 +7,15 @@ const LEAVES = ["src/errors.ts", "src/clock.ts", "src/random.ts", "src/events.ts
 const RESOURCES = ["record", "writes", "heartbeats", "changes"].map((part) => `src/resource-${part}.ts`);
 const RECORDS = ["src/execution-record.ts", "src/lease-record.ts", "src/unconfirmed-grant.ts", ...RESOURCES];
 /** What every part of the core may use. */
-const CORE = ["abort-listeners", "codec", "digest", "sharded-map", "store-operation"].map((part) => `src/${part}.ts`);
+const CORE = ["abort-listeners", "codec", "digest", "rejections", "sharded-map", "store-operation"].map(
+  (part) => `src/${part}.ts`,
+);
 const CONTRACT = [...LEAVES, "src/store.ts", ...RECORDS, "src/option-rules.ts", ...CORE];
 
 /** Who may import whom of ours: the first line whose pattern fits a file holds for it. */
 const DIRECTIONS: readonly { readonly files: RegExp; readonly mayImport: readonly (string | RegExp)[] }[] = [
-  { files: /^src\/(errors|clock|random|events|digest|abort-listeners|sharded-map)\.ts$/, mayImport: [] },
+  { files: /^src\/(errors|clock|random|digest|abort-listeners|rejections|sharded-map)\.ts$/, mayImport: [] },
+  { files: /^src\/events\.ts$/, mayImport: ["src/rejections.ts"] },
   { files: /^src\/store\.ts$/, mayImport: LEAVES },
   { files: /^src\/option-rules\.ts$/, mayImport: ["src/errors.ts"] },
   { files: /^src\/(execution|lease)-record\.ts$/, mayImport: ["src/errors.ts", "src/store.ts"] },

@@ -71,7 +71,7 @@ describe("creating", () => {
     });
     const [outcome] = await failing.run(createStep());
     expect(outcome).toMatchObject({ result: "failed", row: { state: "PENDING" } });
-    expect(outcome?.error).toBe(thrown);
+    expect(outcome?.error).toEqual(thrown ?? new Error("The callback threw undefined."));
     expect(outcome?.timedOut).toBeUndefined();
     expect((await row()).leaseExpiresAt).toBeUndefined();
     const [again] = await process().run(againStep(await row()));

@@ -5,6 +5,7 @@ import {
   Reconciler,
   type ReconcilerOptions,
   type ResourceRecord,
+  WorkQueue,
 } from "evenkeel";
 import { memoryStore } from "evenkeel/memory";
 import { describe, expect, it } from "vitest";
@@ -238,5 +239,11 @@ describe("explain()", () => {
       code: "INVALID_OPTIONS",
       message: expect.stringContaining("Reconciler.explain"),
     });
+  });
+});
+
+describe("a work queue", () => {
+  it("blames itself for bounds that don't fit", () => {
+    expect(() => new WorkQueue({ baseDelayMs: 2, maxDelayMs: 1 })).toThrow("WorkQueue: baseDelayMs must not be over");
   });
 });
