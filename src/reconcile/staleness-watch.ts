@@ -34,17 +34,19 @@ export interface SilenceTerms {
   readonly mode: "dry" | "real";
 }
 
+/** Nothing is watched one by one. */
+const NONE: ReadonlySet<string> = new Set();
+
 /**
- * Knows which rows have fallen silent. Where the policy promises a `quietMs` and all beats go to the store, its index names the
- * rows in question. Otherwise each row is looked at when its policy wants to be asked, and read again then; under a promise only
- * if the beats that were observed don't say already that it is well.
+ * Knows which rows have fallen silent. Where the policy promises a `quietMs`, the store's index names the rows in question; those of
+ * which beats were observed are read only if these don't say already that they are well. Without a promise every row is read again
+ * when its policy wants to be asked.
  */
 export class StalenessWatch {
   readonly #policy: StalenessPolicy;
   readonly #readings = new Map<string, Reading>();
-  /** When the policy wants to be asked about a row next; only where the index is not asked. */
+  /** When the policy wants to be asked next about a row that is watched by itself, and not by the index. */
   readonly #checkAt = new Map<string, number>();
-  #isByIndex = false;
   #nextAt: number | undefined;
   #failure: unknown;
 
@@ -76,14 +78,17 @@ export class StalenessWatch {
     this.#failure = undefined;
     this.#nextAt = undefined;
     const { quietMs } = this.#policy;
-    this.#isByIndex = quietMs !== undefined && beats === "stored";
-    if (quietMs === undefined || beats === "observed") return this.#readDue(reader, slots, terms);
-    this.#checkAt.clear();
-    const before = [...this.#readings.values()].map(({ row }) => row.id);
-    await this.#readSilent(reader, quietMs, terms.nowMs);
-    const now = [...this.#readings.values()].map(({ row }) => row.id);
+    const isEach = quietMs === undefined || beats === "observed";
+    if (!isEach) this.#checkAt.clear();
+    const { due, watched, others } = isEach
+      ? await this.#readDue(reader, slots, terms)
+      : { due: [], watched: NONE, others: 1 };
+    if (quietMs === undefined) return due;
+    const silent = () => [...this.#readings].flatMap(([key, { row }]) => (watched.has(key) ? [] : [row.id]));
+    const before = silent();
+    await this.#readSilent(reader, { quietMs, nowMs: terms.nowMs, watched, others });
     // Those that beat again have to be looked at once more, too.
-    return [...new Set([...before, ...now])];
+    return [...new Set([...due, ...before, ...silent()])];
   }
 
   /** What to think of a row; of one that was not read, that it is well. */
@@ -91,8 +96,8 @@ export class StalenessWatch {
     if (item?.healthy === false) return { verdict: "stale", reason: "Unhealthy" };
     const reading = this.#readings.get(readingKey(row));
     if (reading === undefined) return { verdict: "fresh" };
-    // Where the index is asked, the row has just been read; its own time is the store's.
-    const atMs = this.#isByIndex ? reading.row.readAt : Math.max(reading.row.readAt, terms.nowMs);
+    // Under a promise a row in question has just been read; its own time is the store's.
+    const atMs = this.#policy.quietMs === undefined ? Math.max(reading.row.readAt, terms.nowMs) : reading.row.readAt;
     const { verdict, nextCheckAt } = this.#assess(reading, item?.beatAt, terms, atMs);
     if (nextCheckAt !== undefined) this.#look(nextCheckAt);
     if (verdict !== "stale") return { verdict: "fresh", ...(nextCheckAt === undefined ? {} : { nextCheckAt }) };
@@ -102,45 +107,76 @@ export class StalenessWatch {
 
   // ---------------------------------------------------------------------------------------------- by the index
 
-  async #readSilent(reader: HeartbeatReader, quietMs: number, nowMs: number): Promise<void> {
-    const { rows, nextInMs } = await reader.staleBefore(quietMs, MOST_SILENT);
+  async #readSilent(
+    reader: HeartbeatReader,
+    {
+      quietMs,
+      nowMs,
+      watched,
+      others,
+    }: {
+      readonly quietMs: number;
+      readonly nowMs: number;
+      readonly watched: ReadonlySet<string>;
+      readonly others: number;
+    },
+  ): Promise<void> {
     const keys = new Set<string>();
-    for (const row of rows) {
+    const take = (row: ResourceRow): void => {
       const key = readingKey(row);
+      if (watched.has(key)) return;
       keys.add(key);
       this.#readings.set(key, readAsSilent(row, this.#readings.get(key)));
+    };
+    if (others > 0) {
+      const { rows, nextInMs } = await reader.staleBefore(quietMs, MOST_SILENT);
+      // Where the index is full of rows that are watched by themselves, it does not come to the others.
+      if (rows.length >= MOST_SILENT && watched.size > 0) for await (const row of reader.provisioned()) take(row);
+      else for (const row of rows) take(row);
+      if (nextInMs !== undefined) this.#look((rows[0]?.readAt ?? nowMs) + nextInMs);
     }
-    for (const key of this.#readings.keys()) if (!keys.has(key)) this.#readings.delete(key);
-    if (nextInMs !== undefined) this.#look((rows[0]?.readAt ?? nowMs) + nextInMs);
+    for (const key of this.#readings.keys()) if (!keys.has(key) && !watched.has(key)) this.#readings.delete(key);
   }
 
   // ------------------------------------------------------------------------------------------------ one by one
 
-  async #readDue(reader: HeartbeatReader, view: WatchedSlots, terms: SilenceTerms): Promise<readonly string[]> {
+  /** @returns the ids of what was read, the keys of all that is watched by itself, and how many others there are. */
+  async #readDue(
+    reader: HeartbeatReader,
+    view: WatchedSlots,
+    terms: SilenceTerms,
+  ): Promise<{ readonly due: readonly string[]; readonly watched: ReadonlySet<string>; readonly others: number }> {
     const turns = turnTaker();
     const due: string[] = [];
-    const provisioned = new Set<string>();
+    const watched = new Set<string>();
+    let others = 0;
     for (const slot of view.slots()) {
       if (turns.isDue()) await turns.turn();
       const row = slot.rows.at(-1);
+      others += slot.rows.filter((each) => each !== row && each.state === "PROVISIONED").length;
       if (row?.state !== "PROVISIONED") continue;
-      provisioned.add(readingKey(row));
+      if (this.#policy.quietMs !== undefined && heardOf(slot, row)?.beatAt === undefined) {
+        others += 1;
+        continue;
+      }
+      watched.add(readingKey(row));
       if (this.#isDue(slot, row, terms)) due.push(row.id);
     }
     for (const key of this.#checkAt.keys()) {
       if (turns.isDue()) await turns.turn();
-      if (provisioned.has(key)) continue;
+      if (watched.has(key)) continue;
       this.#checkAt.delete(key);
       this.#readings.delete(key);
     }
     if (due.length > MOST_SINGLE_READS) {
-      for await (const row of reader.provisioned()) if (provisioned.has(readingKey(row))) this.#take(row, view, terms);
+      for await (const row of reader.provisioned()) if (watched.has(readingKey(row))) this.#take(row, view, terms);
     } else {
       for (const row of await Promise.all(due.map((id) => reader.get(id)))) {
-        if (row?.state === "PROVISIONED") this.#take(row, view, terms);
+        if (row !== undefined && watched.has(readingKey(row)) && row.state === "PROVISIONED")
+          this.#take(row, view, terms);
       }
     }
-    return due;
+    return { due, watched, others };
   }
 
   /** Whether the row has to be read; otherwise it is known when it is looked at next. */

@@ -36,6 +36,22 @@ describe("an observation", () => {
     });
   });
 
+  it("of more than 2,000,000 is unknown, and is not read further", async () => {
+    let read = 0;
+    function* endless() {
+      for (;;) {
+        read += 1;
+        yield { id: `r${read}` };
+      }
+    }
+    const answer = await setUp(() => endless()).observed();
+    expect(answer).toMatchObject({
+      kind: "unknown",
+      error: { code: "INVALID_OPTIONS", message: expect.stringContaining("2,000,000") },
+    });
+    expect(read).toBe(2_000_001);
+  }, 30_000);
+
   it("may hold several of one id that can be told apart", async () => {
     const items = [{ id: "a", incarnation: 1 }, { id: "a", incarnation: 2 }, { id: "a", externalId: "x" }, { id: "a" }];
     expect(await setUp(() => items).observed()).toMatchObject({ kind: "complete", value: items });

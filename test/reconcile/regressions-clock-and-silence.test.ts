@@ -163,9 +163,7 @@ describe("beats that come by observing", () => {
       staleness: { assess: fixedThreshold({ staleAfterMs: 30_000, startupGraceMs: 30_000 }).assess },
       observe: () => [
         ...shown(kit.fleet, () => undefined),
-        ...(isThere
-          ? [{ id: "web-0", incarnation: 1, externalId: "a zombie", lastHeartbeatAt: kit.clock.now() }]
-          : []),
+        ...(isThere ? [{ id: "web-0", incarnation: 1, externalId: "a zombie", lastHeartbeatAt: kit.clock.now() }] : []),
       ],
     });
     const { clock, reconciler, fleet } = kit;
@@ -180,6 +178,27 @@ describe("beats that come by observing", () => {
     expect(actionsOf(await reconciler.reconcile())).toContain("replace web-0/2");
     expect(fleet.created).toHaveLength(2);
   });
+});
+
+it("where only some are observed to beat, the others are found silent by the index", async () => {
+  const kit = setUpReconciler({
+    massGuard: false,
+    observe: () => shown(kit.fleet, (externalId) => (externalId === "x1" ? undefined : kit.clock.now())),
+  });
+  const { clock, reconciler, ledger, fleet, storeCalls } = kit;
+  await reconciler.setDesired(4);
+  await reconciler.reconcile();
+  const silent = [...fleet.running.values()].map(({ id }) => id)[0] as string;
+  for (let pass = 0; pass < 8; pass += 1) {
+    await clock.advance(10_000);
+    await ledger.heartbeat(silent, { incarnation: 1 });
+    storeCalls.length = 0;
+    expect((await reconciler.reconcile()).actions).toEqual([]);
+    expect(storeCalls).not.toContain("resources.get");
+    expect(storeCalls).toContain("resources.staleBefore");
+  }
+  await clock.advance(30_001);
+  expect(actionsOf(await reconciler.reconcile())).toEqual([`fail ${silent}/1`, `replace ${silent}/2`]);
 });
 
 describe("confirmations", () => {

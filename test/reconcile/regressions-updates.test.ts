@@ -103,6 +103,6 @@ describe("a TerminalError where `desired` knows only a part", () => {
     await reconciler.reconcile();
     expect(heldOf(await reconciler.reconcile())).toEqual(["update a: backoff"]);
     spec = "better";
-    expect(actionsOf(await reconciler.reconcile())).toEqual(["update a/1"]);
+    expect(actionsOf(await reconciler.reconcile())).toEqual(["update a/2"]);
   });
 });
