@@ -15,7 +15,7 @@ function setUpApart(options: Partial<ReconcilerOptions>) {
     now: () => clock.now() + off.ms,
     monotonic: () => clock.monotonic(),
     sleep: (ms, signal) => clock.sleep(ms, signal),
-    setTimer: (ms, onDue, mode) => clock.setTimer(ms, onDue, mode),
+    setTimer: (ms, onDue) => clock.setTimer(ms, onDue),
   };
   const store = memoryStore({ clock });
   return { ...setUpReconciler({ clock: local, store, massGuard: false, ...options }), clock, off };
