@@ -1,5 +1,9 @@
 export { type Clock, systemClock, type Timer } from "./clock.ts";
 export { type Codec, taggedJson } from "./codec.ts";
+export { jumpHash } from "./coordination/jump-hash.ts";
+export { LeaderElector } from "./coordination/leader-elector.ts";
+export type { LeaderElectorOptions } from "./coordination/leader-settings.ts";
+export { type RendezvousMember, rendezvous, rendezvousRank } from "./coordination/rendezvous.ts";
 export { EvenkeelError, type EvenkeelErrorCode, isEvenkeelError } from "./errors.ts";
 export type {
   AttemptEventBase,
