@@ -1,10 +1,9 @@
-import { onAbort } from "../abort-listeners.ts";
 import type { Clock } from "../clock.ts";
-import { EvenkeelError } from "../errors.ts";
 import { invalidOptions, rules } from "../option-rules.ts";
 import { dropRejection } from "../rejections.ts";
 import { acceptDesired, type DesiredSet } from "../resources/desired-text.ts";
 import { turnTaker } from "../resources/in-turns.ts";
+import { bounded } from "./bounded.ts";
 import type { ObservedResource, PassContext } from "./observation.ts";
 import type { ReconcilerSettings } from "./settings.ts";
 import { identityOf } from "./sight.ts";
@@ -112,31 +111,15 @@ function acceptItem(item: unknown, position: number): ObservedResource {
 }
 
 /** Bounds a question in time; what comes after that, or fails, is not heard. */
-function answered<T>(
+async function answered<T>(
   clock: Clock,
   timeoutMs: number,
   { signal: ends, ...context }: PassContext,
   ask: (ctx: PassContext) => Promise<{ readonly complete: boolean; readonly value: T }>,
 ): Promise<Answer<T>> {
-  if (ends.aborted) return Promise.resolve({ kind: "unknown", error: ends.reason });
-  return new Promise((resolve) => {
-    const controller = new AbortController();
-    const settle = (answer: Answer<T>): void => {
-      timer.clear();
-      stopListening();
-      resolve(answer);
-    };
-    const giveUp = (error: unknown): void => {
-      controller.abort(error);
-      settle({ kind: "unknown", error });
-    };
-    const timer = clock.setTimer(timeoutMs, () =>
-      giveUp(new EvenkeelError("WAIT_TIMEOUT", `No answer within ${timeoutMs} ms.`)),
-    );
-    const stopListening = onAbort(ends, () => giveUp(ends.reason));
-    ask({ ...context, signal: controller.signal }).then(
-      ({ complete, value }) => settle({ kind: complete ? "complete" : "partial", value }),
-      (error: unknown) => settle({ kind: "unknown", error }),
-    );
-  });
+  const bounds = { clock, timeoutMs, timeoutMessage: `No answer within ${timeoutMs} ms.`, ends: [ends] };
+  const result = await bounded(bounds, (signal) => ask({ ...context, signal }));
+  if (result.status !== "returned") return { kind: "unknown", error: result.error };
+  const { complete, value } = result.value;
+  return { kind: complete ? "complete" : "partial", value };
 }

@@ -6,6 +6,9 @@ import type { ResourceRow } from "../store.ts";
 import type { Acting, Verdict } from "./executor-terms.ts";
 import type { Written } from "./executor-writes.ts";
 
+/** How long a callback that is told to stop may take to say what it has done. */
+const STOP_GRACE_MS = 1_000;
+
 /** A row of which we hold the lease. */
 export interface Held {
   readonly row: ResourceRow;
@@ -46,7 +49,7 @@ export type EffectResult = Exclude<LeasedCallResult<unknown>, { status: "lost" }
  * @throws EvenkeelError `STORE_UNAVAILABLE` when the lease could not be renewed because the store failed.
  */
 export async function act<Spec>(
-  { terms, writer, signal }: Acting<Spec>,
+  { terms, writer, signal, stop }: Acting<Spec>,
   { row, since }: Held,
   { key, callback, timeoutMs = terms.actionTimeoutMs }: Effect<Spec>,
 ): Promise<EffectResult | { readonly status: "ended"; readonly verdict: Verdict }> {
@@ -59,6 +62,7 @@ export async function act<Spec>(
     timeoutMs,
     clock,
     signal,
+    ...(stop === undefined ? {} : { stop: { signal: stop, graceMs: STOP_GRACE_MS } }),
     gate: () => gate.isAllowed(row.id),
     call: (callSignal) => {
       const { fencingToken, attempt } = row;

@@ -4,8 +4,12 @@ import type { Step, StepOutcome } from "./step.ts";
 
 /** What one execution is bounded by. */
 export interface ExecuteOptions {
-  /** Ends callbacks that run: the leadership is gone, or the time to stop is over. */
+  /** Ends callbacks that run, at once: the leadership is gone. */
   readonly signal?: AbortSignal | undefined;
+  /** Tells callbacks that run to end, and gives them a moment to say what they did: the time to stop is over. */
+  readonly stop?: AbortSignal | undefined;
+  /** What has not begun by then never does, and is told so at once: nobody waits for the rest any more. */
+  readonly cut?: AbortSignal | undefined;
   /** Asked before each step begins. */
   readonly mayBegin: () => boolean;
 }
@@ -18,6 +22,7 @@ interface ExecutionTerms extends ExecuteOptions {
 export class Execution {
   readonly #terms: ExecutionTerms;
   readonly #outcomes = new Map<Step, StepOutcome>();
+  readonly #begun = new Set<Step>();
   /** Why nothing more begins: the store's first failure, as a rule. */
   #failure: { readonly error: unknown } | undefined;
 
@@ -25,17 +30,34 @@ export class Execution {
     this.#terms = terms;
   }
 
+  /** Whether the step has its outcome, though its turn may not have come. */
+  isOver(step: Step): boolean {
+    return this.#outcomes.has(step);
+  }
+
   /** Does a step, if it may begin, and tells its outcome. Never rejects. */
   async run(step: Step, work: () => Promise<Verdict>): Promise<Verdict> {
+    const known = this.#outcomes.get(step);
+    if (known !== undefined) return known;
+    this.#begun.add(step);
     const verdict = await this.#verdictOf(work);
-    const outcome: StepOutcome = { step, ...verdict };
-    this.#outcomes.set(step, outcome);
+    this.#tell({ step, ...verdict });
+    return verdict;
+  }
+
+  /** Has those of the steps that have not begun never begin. */
+  abandon(steps: readonly Step[]): void {
+    for (const step of steps)
+      if (!this.#begun.has(step) && !this.isOver(step)) this.#tell({ step, result: "notBegun" });
+  }
+
+  #tell(outcome: StepOutcome): void {
+    this.#outcomes.set(outcome.step, outcome);
     try {
       this.#terms.onOutcome(outcome);
     } catch (error) {
       this.#failure ??= { error };
     }
-    return verdict;
   }
 
   /**
@@ -59,8 +81,9 @@ export class Execution {
   }
 
   #mayBegin(): boolean {
-    const { signal, mayBegin } = this.#terms;
-    return this.#failure === undefined && signal?.aborted !== true && mayBegin();
+    const { signal, stop, cut, mayBegin } = this.#terms;
+    const isEnded = [signal, stop, cut].some((end) => end?.aborted === true);
+    return this.#failure === undefined && !isEnded && mayBegin();
   }
 }
 

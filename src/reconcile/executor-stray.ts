@@ -1,31 +1,32 @@
-import { onAbort } from "../abort-listeners.ts";
-import { EvenkeelError } from "../errors.ts";
 import { isNotFound } from "../resources/action-errors.ts";
 import { actionKey } from "../resources/action-key.ts";
 import type { ActionContext, ResourceRecord } from "../resources/resource.ts";
+import { bounded } from "./bounded.ts";
 import { type TerminationStep, terminationOf } from "./executor-termination.ts";
 import type { Acting, Verdict } from "./executor-terms.ts";
 
 export type StrayTermination = Exclude<TerminationStep, { row: object }>;
-
-type BoundedResult =
-  | { readonly status: "returned" }
-  | { readonly status: "threw" | "timedOut" | "aborted"; readonly error: unknown };
 
 /**
  * Ends a resource that no row is kept of. There is nothing to hold or to write, so two processes may both do it, with one key; the
  * store is asked only whether a higher epoch was there. Its fencing token is 0, lower than any that the group gave out.
  */
 export async function terminateStray<Spec>(acting: Acting<Spec>, step: StrayTermination): Promise<Verdict> {
-  const { terms, writer } = acting;
-  const { gate, group, callbacks } = terms;
+  const { terms, writer, signal: leadership, stop } = acting;
+  const { gate, group, callbacks, clock, actionTimeoutMs } = terms;
   const { id, incarnation, externalId, type } = step;
   const callback = terminationOf(callbacks, type);
   if (!gate.isAllowed(id)) return { result: "fenced" };
   const admission = await writer.checkEpoch(id);
   if (admission.status === "fenced" || !gate.isAllowed(id)) return { result: "fenced" };
   const idempotencyKey = actionKey({ group, id, incarnation, action: type, externalId });
-  const result = await bounded(acting, (signal) => {
+  const bounds = {
+    clock,
+    timeoutMs: actionTimeoutMs,
+    timeoutMessage: `The action took longer than ${actionTimeoutMs} ms.`,
+    ends: [leadership, stop],
+  };
+  const result = await bounded(bounds, (signal) => {
     const context: ActionContext = { idempotencyKey, fencingToken: 0, attempt: 1, signal };
     return callback(strayRecord(group, step), Object.freeze(context));
   });
@@ -50,32 +51,4 @@ function strayRecord<Spec>(group: string, { id, incarnation, externalId, reason 
     version: 0,
   };
   return record;
-}
-
-/** A call that nobody waits for any longer than it may take. */
-function bounded<Spec>(
-  { terms: { clock, actionTimeoutMs }, signal }: Acting<Spec>,
-  call: (signal: AbortSignal) => unknown,
-): Promise<BoundedResult> {
-  return new Promise((resolve) => {
-    if (signal?.aborted) return resolve({ status: "aborted", error: signal.reason });
-    const controller = new AbortController();
-    const settle = (result: BoundedResult): void => {
-      timer.clear();
-      stopListening();
-      resolve(result);
-    };
-    const giveUp = (status: "timedOut" | "aborted", error: unknown): void => {
-      settle({ status, error });
-      controller.abort(error);
-    };
-    const timer = clock.setTimer(actionTimeoutMs, () =>
-      giveUp("timedOut", new EvenkeelError("WAIT_TIMEOUT", `The action took longer than ${actionTimeoutMs} ms.`)),
-    );
-    const stopListening = onAbort(signal, () => giveUp("aborted", signal?.reason));
-    new Promise((pass) => pass(call(controller.signal))).then(
-      () => settle({ status: "returned" }),
-      (error: unknown) => settle({ status: "threw", error }),
-    );
-  });
 }

@@ -52,8 +52,10 @@ export interface ExecutorTerms<Spec> {
 export interface Acting<Spec> {
   readonly terms: ExecutorTerms<Spec>;
   readonly writer: RowWriter;
-  /** Ends callbacks that run. */
+  /** Ends callbacks that run, at once. */
   readonly signal: AbortSignal | undefined;
+  /** Tells callbacks that run to end. */
+  readonly stop: AbortSignal | undefined;
 }
 
 /** An outcome before it is known whose. */

@@ -1,3 +1,4 @@
+import { onAbort } from "../abort-listeners.ts";
 import { RowWriter } from "../resources/row-writer.ts";
 import { type CreationStep, createResource } from "./executor-creation.ts";
 import { type ExecuteOptions, Execution } from "./executor-execution.ts";
@@ -49,11 +50,33 @@ export class Executor<Spec = unknown> {
    */
   async execute(steps: readonly Step[], options: ExecuteOptions): Promise<StepOutcome[]> {
     const execution = new Execution({ ...options, onOutcome: (outcome) => this.#onOutcome(outcome) });
-    const acting: Acting<Spec> = { terms: this.#terms, writer: this.#writer, signal: options.signal };
-    const runCalling = (step: CallingStep): Promise<Verdict> =>
-      this.#turns.run(step.id, () => this.#permits.run(() => execution.run(step, () => perform(acting, step))));
+    const acting: Acting<Spec> = {
+      terms: this.#terms,
+      writer: this.#writer,
+      signal: options.signal,
+      stop: options.stop,
+    };
+    const runCalling = async (step: CallingStep): Promise<Verdict> => {
+      const act = () => execution.run(step, () => perform(acting, step));
+      // Who is cut off need not queue.
+      return execution.isOver(step) ? act() : this.#turns.run(step.id, () => this.#permits.run(act));
+    };
     for (const { id } of steps) this.#onBegin(id);
+    const stopListening = onAbort(options.cut, () => execution.abandon(steps));
+    try {
+      await this.#executeAll(steps, acting, execution, runCalling);
+    } finally {
+      stopListening();
+    }
+    return execution.finish(steps);
+  }
 
+  async #executeAll(
+    steps: readonly Step[],
+    acting: Acting<Spec>,
+    execution: Execution,
+    runCalling: (step: CallingStep) => Promise<Verdict>,
+  ): Promise<void> {
     const unfailed = new Map<string, Verdict>();
     await Promise.all(
       steps.filter(isLedgerStep).map(async (step) => {
@@ -67,7 +90,6 @@ export class Executor<Spec = unknown> {
       this.#create(creations, unfailed, execution, runCalling),
       inOrder(others, this.#terms.concurrency, runCalling),
     ]);
-    return execution.finish(steps);
   }
 
   async #create(

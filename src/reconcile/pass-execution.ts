@@ -1,4 +1,3 @@
-import { onAbort } from "../abort-listeners.ts";
 import type { Timer } from "../clock.ts";
 import { Executor } from "./executor.ts";
 import type { ReconcilerSettings } from "./settings.ts";
@@ -12,7 +11,7 @@ export interface Interruption {
 
 /** What the steps of one pass are bounded by. */
 export interface PassBounds {
-  /** Ends callbacks that run. */
+  /** Tells callbacks that run to end, and gives them a moment to say what they did. */
   readonly signal?: AbortSignal | undefined;
   readonly mayBegin: () => boolean;
   /** Who may end the waiting. Absent: everything is waited for. */
@@ -38,7 +37,8 @@ export interface PassExecutionHooks {
 }
 
 /**
- * Executes the steps of passes. A pass may end before its steps do: what was begun goes on, and its slots are busy until it has ended.
+ * Executes the steps of passes. A pass may end before its steps do: what was begun goes on, and its slots are busy until it has ended; what
+ * was not never begins.
  */
 export class PassExecution<Spec> {
   readonly #settings: ReconcilerSettings<Spec>;
@@ -106,11 +106,15 @@ export class PassExecution<Spec> {
       if (own.has(outcome.step)) settled.push(outcome);
     };
     this.#listeners.add(listener);
-    const ending = this.#ending(signal);
+    const cutOff = new AbortController();
     const execution = this.#executor
-      .execute(steps, { signal: ending.signal, mayBegin: () => !isCut && mayBegin() })
+      .execute(steps, {
+        signal: this.#settings.leader?.signal,
+        stop: signal,
+        cut: cutOff.signal,
+        mayBegin: () => !isCut && mayBegin(),
+      })
       .finally(() => {
-        ending.stopListening();
         this.#listeners.delete(listener);
         this.#underWay.delete(execution);
       });
@@ -118,21 +122,10 @@ export class PassExecution<Spec> {
     const outcomes = await Promise.race([execution, cut.happened]).finally(cut.clear);
     if (outcomes !== undefined) return { outcomes, isCut: false };
     execution.catch((error: unknown) => this.#hooks.onLateFailure(error)).finally(() => this.#hooks.onLateEnd());
-    return { outcomes: [...settled], isCut: true };
-  }
-
-  /** Aborts when the reconciler stops or the leadership ends. */
-  #ending(signal: AbortSignal | undefined): { readonly signal: AbortSignal; stopListening(): void } {
-    const controller = new AbortController();
-    const ends = [signal, this.#settings.leader?.signal];
-    const stops = ends.map((end) => onAbort(end, () => controller.abort(end?.reason)));
-    for (const end of ends) if (end?.aborted) controller.abort(end.reason);
-    return {
-      signal: controller.signal,
-      stopListening: () => {
-        for (const stop of stops) stop();
-      },
-    };
+    const known = [...settled];
+    // The slots of what has not begun are free for the next pass.
+    cutOff.abort();
+    return { outcomes: known, isCut: true };
   }
 
   /** When it is not waited any longer; without an interruption that is never. */

@@ -59,6 +59,8 @@ export class PassRunner<Spec> {
   readonly #nextPasses: NextPasses;
   readonly #notes: PassNotes<Spec>;
   readonly #generationOf = new WeakMap<Step, number>();
+  /** Steps whose pass did not wait for them. */
+  readonly #late = new WeakSet<Step>();
   #generation: number | undefined;
 
   constructor(settings: ReconcilerSettings<Spec>, hooks: PassHooks) {
@@ -151,6 +153,9 @@ export class PassRunner<Spec> {
       interruption,
       untilAt: this.#nextPasses.untilAt(found),
     });
+    // Nobody waits for the rest: it counts as it ends.
+    const known = new Set(outcomes.map(({ step }) => step));
+    if (isCut) for (const step of found.composition.steps) if (!known.has(step)) this.#late.add(step);
     signal?.throwIfAborted();
     this.#creationsEnded(outcomes);
     // By now it may be paused, or lead no longer.
@@ -212,6 +217,7 @@ export class PassRunner<Spec> {
     const { terminateGraceMs } = this.#settings;
     recordRetry(this.#retries, outcome, { nowMs: reader.now(), generation, terminateGraceMs });
     this.#notes.ended(outcome);
+    if (this.#late.has(step)) this.#creationsEnded([outcome]);
   }
 
   #creationsEnded(outcomes: readonly StepOutcome[]): void {
@@ -219,9 +225,13 @@ export class PassRunner<Spec> {
     if (creations.some(({ result }) => result === "done")) this.#retries.creationsAnew();
     const failed = creations.filter(({ result }) => result === "failed");
     if (failed.length === 0) return;
+    const nowMs = this.#survey.reader.now();
+    // Of what fails late, one by one, only the first of a batch counts.
+    const isLate = failed.every(({ step }) => this.#late.has(step));
+    if (isLate && (this.#retries.creationAt(nowMs) ?? 0) > nowMs) return;
     // Who was told when to come again is not kept waiting by the others.
     const asked = failed.map(({ error }) => (isRetryAfter(error) ? error.afterMs : Number.POSITIVE_INFINITY));
-    this.#retries.creationsFailed(this.#survey.reader.now(), Math.min(...asked));
+    this.#retries.creationsFailed(nowMs, Math.min(...asked));
   }
 
   #lookTerms({ signal, graceLeftMs }: PassTerms, mode: LookTerms["mode"]): LookTerms {

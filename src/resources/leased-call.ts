@@ -4,6 +4,13 @@ import { EvenkeelError, isEvenkeelError } from "../errors.ts";
 import type { ResourceRow } from "../store.ts";
 import type { RowWriter } from "./row-writer.ts";
 
+/** An end that is waited for, because what a call did until then is worth knowing. */
+export interface Stop {
+  readonly signal: AbortSignal;
+  /** Milliseconds for which an answer is waited for after the signal. */
+  readonly graceMs: number;
+}
+
 export interface LeasedCall<T> {
   readonly writer: RowWriter;
   /** As the write answered it that granted the lease. */
@@ -15,9 +22,11 @@ export interface LeasedCall<T> {
   /** Milliseconds after which nobody waits any more. Defaults to for ever. */
   readonly timeoutMs?: number;
   readonly clock: Clock;
-  /** Ends the waiting. */
+  /** Ends the waiting at once. */
   readonly signal?: AbortSignal | undefined;
-  /** Asked before each renewal; `false`: the row is somebody else's. Defaults to always. */
+  /** Ends it once the call, which is told, has had some time to answer. Defaults to never. */
+  readonly stop?: Stop | undefined;
+  /** Asked before each renewal; `false`, or a throw: the row is somebody else's. Defaults to always. */
   readonly gate?: () => boolean;
   readonly call: (signal: AbortSignal) => T | PromiseLike<T>;
 }
@@ -56,6 +65,8 @@ class RunningCall<T> {
   /** The next renewal; while one is under way, the deadline. */
   #timer: Timer | undefined;
   #timeout: Timer | undefined;
+  /** After a stop. */
+  #grace: Timer | undefined;
   #stopListening: () => void = () => {};
   #renewing = false;
   /** The call is over, and waits for the renewal that is under way: the row's next version depends on it. */
@@ -71,12 +82,16 @@ class RunningCall<T> {
   }
 
   run(): void {
-    const { clock, signal, timeoutMs, call } = this.#terms;
-    if (signal?.aborted) return this.#abandon({ status: "aborted", error: signal.reason, row: this.#row });
+    const { clock, signal, stop, timeoutMs, call } = this.#terms;
+    for (const end of [signal, stop?.signal]) if (end?.aborted) return this.#abort(end.reason);
     if (this.#leftMs() <= 0) return this.#lose();
-    this.#stopListening = onAbort(signal, () =>
-      this.#abandon({ status: "aborted", error: signal?.reason, row: this.#row }),
-    );
+    const stops = [
+      onAbort(signal, () => this.#abort(signal?.reason)),
+      onAbort(stop?.signal, () => this.#onStop(stop as Stop)),
+    ];
+    this.#stopListening = () => {
+      for (const stopListening of stops) stopListening();
+    };
     if (timeoutMs !== undefined) this.#timeout = clock.setTimer(timeoutMs, () => this.#onTimeout(timeoutMs));
     this.#armRenewal();
     let answer: Promise<T>;
@@ -107,7 +122,7 @@ class RunningCall<T> {
 
   async #renew(): Promise<void> {
     const { writer, leaseMs, clock, gate } = this.#terms;
-    if (this.#leftMs() <= 0 || gate?.() === false) return this.#lose();
+    if (this.#leftMs() <= 0 || !isOpen(gate)) return this.#lose();
     // Guards the deadline also while the renewal hangs.
     this.#arm(this.#leftMs(), () => this.#onDeadline());
     const since = new Stopwatch(clock);
@@ -149,6 +164,18 @@ class RunningCall<T> {
     this.#abandon({ status: "timedOut", error, row: this.#row });
   }
 
+  /** What the call answers to the signal counts, if the row is ours still. */
+  #onStop({ signal, graceMs }: Stop): void {
+    if (this.#settled || this.#ended !== undefined) return;
+    if (!isOpen(this.#terms.gate)) return this.#abort(signal.reason);
+    this.#grace = this.#terms.clock.setTimer(graceMs, () => this.#abort(signal.reason));
+    this.#controller.abort(signal.reason);
+  }
+
+  #abort(error: unknown): void {
+    this.#abandon({ status: "aborted", error, row: this.#row });
+  }
+
   #onDeadline(): void {
     // A renewal hangs. What a finished call did is known all the same, and whether it counts its next write decides.
     if (!this.#settleEnded()) this.#lose();
@@ -178,7 +205,17 @@ class RunningCall<T> {
     this.#settled = true;
     this.#timer?.clear();
     this.#timeout?.clear();
+    this.#grace?.clear();
     this.#stopListening();
     this.#resolve(result);
+  }
+}
+
+/** A gate that can't say so is closed. */
+function isOpen(gate: (() => boolean) | undefined): boolean {
+  try {
+    return gate?.() !== false;
+  } catch {
+    return false;
   }
 }

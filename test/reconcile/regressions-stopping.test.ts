@@ -60,6 +60,8 @@ describe("stop() ends a pass that somebody asked for", () => {
     expect(signals.map(({ aborted }) => aborted)).toEqual([false]);
     await clock.advance(1);
     expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
+    // The time in which it could say what it has done.
+    await clock.advance(1_000);
     await expect(reported).rejects.toMatchObject({ name: "AbortError" });
     await clock.advance(10_000);
     await stopped;
