@@ -2,6 +2,7 @@ import type { ResourceRow } from "../store.ts";
 import { end, endTerminating, endZombies, isUnmade } from "./ending.ts";
 import { failAndReplace } from "./failing.ts";
 import { endedInSilence, endedUnexpectedly, type Judgement } from "./judgement.ts";
+import { adoptedIncarnation, isLostRow } from "./lost-rows.ts";
 import { isUpdateOpen, UPDATE_REASON } from "./open-update.ts";
 import type { HeldBy } from "./planned.ts";
 import { isLive, isNameless, newestOf } from "./slot.ts";
@@ -11,8 +12,8 @@ import type { Step } from "./step.ts";
 export function judgeWanted(judgement: Judgement): void {
   const { rows } = judgement.slot;
   const newest = newestOf(judgement.slot);
-  if (newest === undefined) {
-    createFirst(judgement);
+  if (newest === undefined || isHalfAdopted(judgement, newest)) {
+    createFirst(judgement, newest?.incarnation ?? 0);
     return;
   }
   endZombies(judgement);
@@ -45,8 +46,14 @@ function judgeNewest(judgement: Judgement, newest: ResourceRow): boolean {
   }
 }
 
-/** Nothing is in the ledger. */
-function createFirst(judgement: Judgement): void {
+/** Whether what was found was about to be adopted, and the ledger has come to the numbers before it already. */
+function isHalfAdopted({ matches }: Judgement, newest: ResourceRow): boolean {
+  const found = matches.strays.at(-1);
+  return isLostRow(newest) && found !== undefined && found.incarnation > newest.incarnation;
+}
+
+/** Nothing is in the ledger, up to a number. */
+function createFirst(judgement: Judgement, after: number): void {
   const { slot, context, matches } = judgement;
   const { id, wanted } = slot;
   const known = matches.strays.at(-1);
@@ -60,9 +67,9 @@ function createFirst(judgement: Judgement): void {
     type: "adopt",
     id,
     // Under its own, because it beats by that.
-    incarnation: Math.max(known.incarnation, 1),
+    incarnation: adoptedIncarnation(after, known.incarnation),
     reason: "Observed",
-    after: 0,
+    after,
     ...(externalId === undefined ? {} : { externalId }),
     ...(wanted?.spec === undefined ? {} : { spec: wanted.spec }),
     generation: context.generation,

@@ -41,6 +41,7 @@ export type Step = PlannedAction &
       }
     | { readonly type: "drop"; readonly row: ResourceRow }
     | {
+        /** Made as `incarnation`, and as tombstones what is missing between `after` and that. */
         readonly type: "adopt";
         readonly after: number;
         readonly externalId?: string;

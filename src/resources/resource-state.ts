@@ -18,8 +18,8 @@ export const TRANSITIONS: Readonly<Record<ResourceState, readonly ResourceState[
   TERMINATED: [],
 });
 
-/** What a row may begin as: about to be created, or found to exist already. */
-const FIRST: readonly ResourceState[] = ["PENDING", "PROVISIONED"];
+/** What a row may begin as: about to be created, or found to exist already, or found to have been there before that. */
+const FIRST: readonly ResourceState[] = ["PENDING", "PROVISIONED", "TERMINATED"];
 
 /** Whether a value is the name of a state. */
 export function isResourceState(value: unknown): value is ResourceState {

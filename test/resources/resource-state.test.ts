@@ -34,9 +34,9 @@ describe("the states of a resource", () => {
       );
   });
 
-  it.each(STATES)("may begin as %s only where that is PENDING or PROVISIONED", (state) => {
+  it.each(STATES)("may begin as %s only where that is PENDING, PROVISIONED or TERMINATED", (state) => {
     const move = () => assertTransition(undefined, state);
-    if (state === "PENDING" || state === "PROVISIONED") expect(move).not.toThrow();
+    if (["PENDING", "PROVISIONED", "TERMINATED"].includes(state)) expect(move).not.toThrow();
     else expect(move).toThrow(`A resource can't begin as ${state}.`);
   });
 
