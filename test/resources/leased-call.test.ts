@@ -258,4 +258,36 @@ describe("a lease that is lost", () => {
     await clock.advance(10_000);
     expect(seen.result).toMatchObject({ status: "returned" });
   });
+
+  it("is lost, and rejects nothing, where the gate throws at a renewal", async () => {
+    const { call, clock } = await setUp();
+    const seen = call(never, {
+      gate: () => {
+        throw new Error("no idea");
+      },
+    });
+    await clock.advance(LEASE_MS / 3);
+    expect(seen.result).toEqual({ status: "lost" });
+    expect(seen.signal?.aborted).toBe(true);
+  });
+
+  it("has a moment to answer after a stop, which is not longer than that, and none where the row is not ours", async () => {
+    const { call, clock, row } = await setUp();
+    const stop = new AbortController();
+    const options = { stop: { signal: stop.signal, graceMs: 100 } };
+    const answering = call(
+      (signal) => new Promise((resolve) => signal.addEventListener("abort", () => resolve("done"))),
+      options,
+    );
+    const deaf = call(never, options);
+    const foreign = call(never, { ...options, gate: () => false });
+    stop.abort("enough");
+    await clock.advance(0);
+    expect(answering.result).toEqual({ status: "returned", value: "done", row });
+    expect(foreign.result).toEqual({ status: "aborted", error: "enough", row });
+    await clock.advance(99);
+    expect(deaf.result).toBeUndefined();
+    await clock.advance(1);
+    expect(deaf.result).toEqual({ status: "aborted", error: "enough", row });
+  });
 });
