@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { setUpReconciler } from "./set-up.ts";
 
 describe("an update that nobody knows the end of", () => {
-  it("is undone where the spec that the row has is wanted again", async () => {
+  it("is undone where the spec that it had before is wanted again", async () => {
     let running = 1;
     let isLost = true;
     const { reconciler, clock, fleet } = setUpReconciler({
