@@ -3,6 +3,7 @@ import { type Codec, taggedJson } from "../codec.ts";
 import type { EventListener } from "../events.ts";
 import { type OptionRules, rules } from "../option-rules.ts";
 import { type Random, systemRandom } from "../random.ts";
+import { dropRejection } from "../rejections.ts";
 import type { LedgerStore } from "../store.ts";
 
 /** An attempt whose holder fell silent, as a resolver sees it. */
@@ -138,7 +139,7 @@ function dispositionBy(onError: NonNullable<ExecutionOptions<never>["onError"]>)
   return (error) => {
     const answer: unknown = onError(error);
     // Nobody waits for a promise; its rejection must not end the process.
-    if (answer instanceof Promise) answer.catch(() => {});
+    dropRejection(answer);
     return answer === "store" ? "store" : "release";
   };
 }

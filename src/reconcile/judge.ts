@@ -5,8 +5,6 @@ import { Judgement } from "./judgement.ts";
 import { isLive, matchItems, type Slot } from "./slot.ts";
 import { type JudgeContext, retryKeyOf, type Verdict } from "./verdict.ts";
 
-export { type AnswerKind, type Health, type JudgeContext, type Proposal, retryKeyOf, type Verdict } from "./verdict.ts";
-
 const ENDINGS = ["terminate", "forceTerminate"] as const;
 
 /** Judges one slot. Pure: the same slot in the same context is judged the same. */

@@ -1,4 +1,5 @@
 import { invalidOptions } from "../option-rules.ts";
+import { dropRejection } from "../rejections.ts";
 import type { ResourceRecord } from "../resources/resource.ts";
 import type { ResourceState } from "../store.ts";
 
@@ -43,7 +44,7 @@ export function rankSurplus<Spec>(
   // A second, stable sort and not one of both: the ranking is independent of the input even under an inconsistent order.
   return ranked.sort((a, b) => {
     const answer: unknown = order(a, b);
-    if (typeof answer !== "number" || Number.isNaN(answer))
+    if (dropRejection(answer) || typeof answer !== "number" || Number.isNaN(answer))
       throw invalidOptions("Reconciler", "surplus must answer a number that is not NaN");
     return answer;
   });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { type JudgeContext, judge } from "../../src/reconcile/judge.ts";
+import { judge } from "../../src/reconcile/judge.ts";
 import { matchItems, type Slot } from "../../src/reconcile/slot.ts";
+import type { JudgeContext } from "../../src/reconcile/verdict.ts";
 import { GRACE, judgeContext, NOW, row, slot, unwanted } from "./plan-arbitraries.ts";
 
 /** What is proposed, as `type id/incarnation reason: heldBy`. */

@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type JudgeContext, judge, type Verdict } from "../../src/reconcile/judge.ts";
+import { judge } from "../../src/reconcile/judge.ts";
 import { isLive, matchItems, newestOf, type Slot } from "../../src/reconcile/slot.ts";
 import type { Step } from "../../src/reconcile/step.ts";
+import type { JudgeContext, Verdict } from "../../src/reconcile/verdict.ts";
 import type { ResourceRow } from "../../src/store.ts";
 import { anyCase, healthAt, NOW } from "./plan-arbitraries.ts";
 

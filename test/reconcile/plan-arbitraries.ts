@@ -1,7 +1,7 @@
 import fc from "fast-check";
-import type { Health, JudgeContext } from "../../src/reconcile/judge.ts";
 import type { PlanContext } from "../../src/reconcile/plan.ts";
 import type { ObservedItem, Slot } from "../../src/reconcile/slot.ts";
+import type { Health, JudgeContext } from "../../src/reconcile/verdict.ts";
 import type { ResourceRow } from "../../src/store.ts";
 
 export const NOW = 10_000_000;

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { type JudgeContext, judge } from "../../src/reconcile/judge.ts";
+import { judge } from "../../src/reconcile/judge.ts";
 import { type Composition, compose, type PlanContext } from "../../src/reconcile/plan.ts";
 import type { Slot } from "../../src/reconcile/slot.ts";
+import type { JudgeContext } from "../../src/reconcile/verdict.ts";
 import { GRACE, judgeContext, NOW, planContext, row, slot, unwanted } from "./plan-arbitraries.ts";
 
 interface Circumstances {

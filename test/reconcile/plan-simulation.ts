@@ -1,10 +1,11 @@
 import { expect } from "vitest";
-import { type Health, type JudgeContext, judge, type Verdict } from "../../src/reconcile/judge.ts";
+import { judge } from "../../src/reconcile/judge.ts";
 import type { MassGuardSettings } from "../../src/reconcile/mass-guard.ts";
 import { type Composition, compose } from "../../src/reconcile/plan.ts";
 import { Retries, recordRetry } from "../../src/reconcile/retries.ts";
 import { isLive, type ObservedItem, type Slot } from "../../src/reconcile/slot.ts";
 import type { Step, StepOutcome } from "../../src/reconcile/step.ts";
+import type { Health, JudgeContext, Verdict } from "../../src/reconcile/verdict.ts";
 import { TerminalError } from "../../src/resources/action-errors.ts";
 import { assertTransition } from "../../src/resources/resource-state.ts";
 import type { ResourceRow } from "../../src/store.ts";

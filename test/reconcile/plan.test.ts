@@ -1,10 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { disruptionBudget } from "../../src/reconcile/disruption-budget.ts";
-import { judge, type Verdict } from "../../src/reconcile/judge.ts";
+import { judge } from "../../src/reconcile/judge.ts";
 import { type Composition, compose, type PlanContext } from "../../src/reconcile/plan.ts";
 import { isLive, matchItems, type Slot } from "../../src/reconcile/slot.ts";
 import type { Step } from "../../src/reconcile/step.ts";
+import type { Verdict } from "../../src/reconcile/verdict.ts";
 import { anyGroup, judgeContext, NOW, planContext, row, slot, unwanted } from "./plan-arbitraries.ts";
 
 const RUNS = { seed: 9, numRuns: Number(process.env["RUNS"] ?? 1_000) };
