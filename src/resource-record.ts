@@ -1,4 +1,4 @@
-import type { DesiredState, ResourceRow } from "./store.ts";
+import type { DesiredState, Fence, ResourceRow } from "./store.ts";
 
 /**
  * What a store keeps of one incarnation of a resource. `terminatedAt` and `readAt` are not kept, see {@link resourceRowOf}.
@@ -56,6 +56,13 @@ export interface ResourceRows {
   /** The highest incarnation of the id that is kept. */
   newest(id: string): ResourceRecord | undefined;
   save(record: ResourceRecord): void;
+}
+
+/** The rows of a group, and the epochs of its parts. */
+export interface FencedRows extends ResourceRows {
+  /** The highest epoch seen in the part of that name; nothing where there was none. */
+  loadFence(name: string): number | undefined;
+  saveFence(fence: Fence): void;
 }
 
 /** An answer, and the group to store with it; absent to leave it as it is. */

@@ -1,17 +1,18 @@
 import { isSilent } from "./resource-heartbeats.ts";
 import {
+  type FencedRows,
   type GroupDecision,
   type GroupRecord,
   type Mutable,
   type ResourceContext,
   type ResourceRecord,
-  type ResourceRows,
   resourceRowOf,
 } from "./resource-record.ts";
 import type {
   ApplyRequest,
   ApplyResult,
   CreateResource,
+  Fence,
   ResourceWrite,
   SetDesiredRequest,
   SetDesiredResult,
@@ -63,14 +64,17 @@ export function decideDesired(
 export function decideApply(
   stored: GroupRecord | undefined,
   request: ApplyRequest,
-  rows: ResourceRows,
+  rows: FencedRows,
   context: ResourceContext,
 ): GroupDecision<ApplyResult> {
   const admission = decideEpoch(stored, request, context);
   if (admission.status === "fenced") return { result: admission };
   let { group } = admission;
   if (request.status !== undefined) group = { ...group, status: request.status };
-  const results = request.writes.map((write) => {
+  const higher = decideFences(request.fences ?? [], rows);
+  const results = request.writes.map((write): WriteResult => {
+    const epoch = higher.find(({ name }) => name === write.fence)?.epoch;
+    if (epoch !== undefined) return { status: "fenced", epoch };
     const known = write.kind === "create" ? rows.newest(write.id) : rows.load(write.id, write.incarnation);
     const { result, record } = decideWrite(group, known, write, context);
     if (record !== undefined) {
@@ -80,9 +84,19 @@ export function decideApply(
     return result;
   });
   return {
-    result: { status: "decided", results },
+    result: { status: "decided", results, ...(higher.length === 0 ? {} : { fences: higher }) },
     ...(group === stored ? {} : { write: group }),
   };
+}
+
+/** Keeps the epochs of a batch's fences where they are not lower than what was seen. @returns what was seen of the others. */
+function decideFences(fences: readonly Fence[], rows: FencedRows): Fence[] {
+  return fences.flatMap((fence) => {
+    const seen = rows.loadFence(fence.name);
+    if (seen !== undefined && seen > fence.epoch) return [{ name: fence.name, epoch: seen }];
+    if (seen !== fence.epoch) rows.saveFence(fence);
+    return [];
+  });
 }
 
 /** An answer, and the row to store with it: its `sequence` is the group's from then on. */
@@ -219,10 +233,28 @@ function conflict(known: ResourceRecord | undefined, nowMs: number): { readonly 
   return { result: { status: "conflict", ...(known === undefined ? {} : { row: resourceRowOf(known, nowMs) }) } };
 }
 
-/** A batch of its own, for stores that decide later than they are asked. */
-export function copyOfApply({ group, epoch, writes, status }: ApplyRequest): ApplyRequest {
+/**
+ * A batch of its own, for stores that decide later than they are asked.
+ * @throws TypeError where a write names a fence that its batch does not have.
+ */
+export function copyOfApply({ group, epoch, writes, fences, status }: ApplyRequest): ApplyRequest {
+  assertFences(writes, fences);
   const own = writes.map((write) =>
     write.lease === undefined ? { ...write } : { ...write, lease: { ...write.lease } },
   );
-  return { group, epoch, writes: own, ...(status === undefined ? {} : { status }) };
+  return {
+    group,
+    epoch,
+    writes: own,
+    ...(fences === undefined ? {} : { fences: fences.map((fence) => ({ ...fence })) }),
+    ...(status === undefined ? {} : { status }),
+  };
+}
+
+/** @throws TypeError where a write names a fence that its batch does not have, or the batch one twice. */
+export function assertFences(writes: readonly ResourceWrite[], fences: readonly Fence[] = []): void {
+  const names = new Set(fences.map(({ name }) => name));
+  if (names.size < fences.length) throw new TypeError("Each fence of a batch has to have a name of its own.");
+  if (writes.some(({ fence }) => fence !== undefined && !names.has(fence)))
+    throw new TypeError("A write names a fence that its batch does not have.");
 }

@@ -279,6 +279,9 @@ export interface ResourceRow {
  * - **Compare and swap.** A write names the version that it read and changes nothing when the row has another.
  * - **Epochs.** The store keeps the highest epoch that it has seen in a group's writes; a write with a lower one is `fenced`
  *   and changes nothing, whatever it writes. A higher one is kept even if no write of its batch applies.
+ * - **Fences.** Parts of a group, such as its shards, have epochs of their own, by name, beside the group's: a write that stands under
+ *   a fence with an epoch below the highest seen in that part is `fenced` alone. They too are kept whatever becomes of the writes,
+ *   unless the whole batch is fenced, and are never forgotten.
  * - **Nonces.** A write repeated with its nonce, when nothing else was written to the row in between, is answered like the
  *   first time and changes nothing.
  * - **Order.** Ids are ordered by their code points, which is the order of their UTF-8 bytes.
@@ -338,8 +341,16 @@ export interface ApplyRequest {
   readonly group: string;
   readonly epoch: number;
   readonly writes: readonly ResourceWrite[];
+  /** The epochs of parts of the group, each name once. They count before the first write. Defaults to none. */
+  readonly fences?: readonly Fence[];
   /** Replaces the group's status, in the same step. Absent leaves it. */
   readonly status?: string;
+}
+
+/** The epoch of a part of a group. */
+export interface Fence {
+  readonly name: string;
+  readonly epoch: number;
 }
 
 export type ResourceWrite = CreateResource | UpdateResource;
@@ -356,6 +367,8 @@ interface ResourceFields {
   readonly attempt: number;
   /** A lease from now on. `grant` takes a new fencing token too, `keep` leaves the row's. Left out: nobody holds the row. */
   readonly lease?: { readonly durationMs: number; readonly token: "grant" | "keep" };
+  /** The name of the fence, one of its batch's, that the write stands under. Left out: the group's epoch alone counts. */
+  readonly fence?: string;
 }
 
 /** Makes the next incarnation, if the newest is still `after`: 0 where the id has no row. */
@@ -372,14 +385,19 @@ export interface UpdateResource extends ResourceFields {
   readonly ifSilentForMs?: number;
 }
 
+/** `fences` are those of the batch that are too low, in its order, with the epochs that they are lower than; absent where none is. */
 export type ApplyResult =
-  | { readonly status: "decided"; readonly results: readonly WriteResult[] }
+  | { readonly status: "decided"; readonly results: readonly WriteResult[]; readonly fences?: readonly Fence[] }
   | { readonly status: "fenced"; readonly epoch: number };
 
-/** `conflict` carries the row that stands: for a creation the newest of the id, for an update that incarnation's. */
+/**
+ * `conflict` carries the row that stands: for a creation the newest of the id, for an update that incarnation's. `fenced` the higher
+ * epoch of the write's own fence.
+ */
 export type WriteResult =
   | { readonly status: "applied"; readonly row: ResourceRow }
-  | { readonly status: "conflict"; readonly row?: ResourceRow };
+  | { readonly status: "conflict"; readonly row?: ResourceRow }
+  | { readonly status: "fenced"; readonly epoch: number; readonly row?: never };
 
 export interface HeartbeatRequest {
   readonly group: string;

@@ -11,7 +11,7 @@ import {
   type ResourceContext,
   resourceRowOf,
 } from "../../src/resource-record.ts";
-import { decideApply, decideDesired } from "../../src/resource-writes.ts";
+import { assertFences, decideApply, decideDesired } from "../../src/resource-writes.ts";
 import type { ResourceStore } from "../../src/store.ts";
 import { MemoryRows } from "./memory-rows.ts";
 
@@ -55,6 +55,7 @@ export function memoryResources({ clock, nextToken, assertOpen }: MemoryResource
     async apply(request) {
       assertOpen();
       const { group } = request;
+      assertFences(request.writes, request.fences);
       const rows = rowsOf(group);
       const result = carryOut(group, decideApply(groups.get(group), request, rows, context()));
       rowsByGroup.set(group, rows);

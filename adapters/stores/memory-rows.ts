@@ -1,7 +1,7 @@
 import { silentSince } from "../../src/resource-heartbeats.ts";
-import { compareRows, type ResourceRecord, type ResourceRows } from "../../src/resource-record.ts";
+import { compareRows, type FencedRows, type ResourceRecord } from "../../src/resource-record.ts";
 import { ShardedMap } from "../../src/sharded-map.ts";
-import type { ListResourcesRequest } from "../../src/store.ts";
+import type { Fence, ListResourcesRequest } from "../../src/store.ts";
 import { OrderedSet } from "./memory-ordered-set.ts";
 
 /** A row's place in the indexes, of which each row has one for life. */
@@ -23,7 +23,7 @@ interface RowIndex {
  * The rows of one group and their indexes. A write costs a few binary searches; a question costs what it answers, not what
  * there is: nothing new and nothing stale among a million rows are found out by a look at one.
  */
-export class MemoryRows implements ResourceRows {
+export class MemoryRows implements FencedRows {
   /** The newest incarnation of each id. */
   readonly #byId = new ShardedMap<Slot>();
   readonly #inOrder = new OrderedSet<Slot>((a, b) => compareRows(a.record, b.record));
@@ -31,7 +31,16 @@ export class MemoryRows implements ResourceRows {
   readonly #bySilence = indexBy((record) => (record.state === "PROVISIONED" ? silentSince(record) : undefined));
   readonly #byTermination = indexBy((record) => (record.state === "TERMINATED" ? record.stateChangedAt : undefined));
   readonly #indexes = [this.#byChange, this.#bySilence, this.#byTermination];
+  readonly #fences = new Map<string, number>();
   #slots = 0;
+
+  loadFence(name: string): number | undefined {
+    return this.#fences.get(name);
+  }
+
+  saveFence({ name, epoch }: Fence): void {
+    this.#fences.set(name, epoch);
+  }
 
   load(id: string, incarnation: number): ResourceRecord | undefined {
     return this.#slot(id, incarnation)?.record;
