@@ -7,6 +7,7 @@ import { completionCases } from "./conformance/completion-cases.ts";
 import { corruptCases } from "./conformance/corrupt-cases.ts";
 import { desiredCases } from "./conformance/desired-cases.ts";
 import { expiryCases } from "./conformance/expiry-cases.ts";
+import { fenceCases } from "./conformance/fence-cases.ts";
 import { fencingCases } from "./conformance/fencing-cases.ts";
 import { heartbeatCases } from "./conformance/heartbeat-cases.ts";
 import { leaseCases } from "./conformance/lease-cases.ts";
@@ -73,6 +74,7 @@ const GROUPS: Readonly<Record<string, ConformanceCases>> = {
   "several store objects": sharingCases,
   resources: resourceCases,
   "desired state and epochs": desiredCases,
+  "fences of parts of a group": fenceCases,
   heartbeats: heartbeatCases,
   "lists of resources": resourceListCases,
   changes: changeCases,

@@ -14,6 +14,7 @@ const PARTS: Readonly<Record<RecordName["part"], true>> = {
   executions: true,
   leases: true,
   resources: true,
+  fences: true,
 };
 
 const DAMAGES: Readonly<Record<RecordDamage, true>> = {

@@ -127,6 +127,38 @@ export const corruptCases: ConformanceCases = Object.fromEntries(
         assert.equal((await ledger.get("web-2"))?.state, "PENDING", "a batch is one step");
       },
     ),
+    named(
+      damage,
+      "fences",
+      "a fence",
+      "is RECORD_CORRUPT for each batch that has it, and nothing of the batch stays",
+      async (bench) => {
+        const ledger = new ResourceBench(bench);
+        const { group } = ledger;
+        const fences = (...epochs: readonly number[]) => {
+          return ["a", "b"].slice(-epochs.length).map((name, at) => ({ name, epoch: epochs[at] as number }));
+        };
+        const row = await ledger.made({ spec: SECRET });
+        await ledger.decided([], { fences: fences(7, 7) });
+        const damaged = await bench.corrupt({ part: "fences", group, name: "a" }, damage);
+        const before = await damaged.raw();
+        const writes = [ledger.updateOf(row, { state: "FAILED" }), ledger.creation({ id: "web-2", fence: "b" })];
+        for (const epoch of [6, 7, 8]) {
+          await tellsNothing(ledger.apply(writes, { epoch: 3, status: SECRET, fences: fences(epoch, 8).reverse() }));
+          await tellsNothing(ledger.apply([], { epoch: 3, fences: fences(epoch, 8) }));
+        }
+        assert.deepEqual(await damaged.raw(), before, "the fence is as it was");
+        assert.deepEqual(await ledger.desired(), { generation: 0, epoch: 0 });
+        assert.deepEqual(
+          (await ledger.list()).map(({ id, state }) => [id, state]),
+          [["web-1", "PENDING"]],
+        );
+        const higher = await ledger.apply(writes, { fences: fences(6) });
+        assertStatus(higher, "decided", "a batch without the fence");
+        assert.deepEqual(higher.fences, fences(7));
+        assert.equal(higher.results[0]?.status, "applied");
+      },
+    ),
   ]),
 );
 

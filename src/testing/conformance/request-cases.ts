@@ -108,14 +108,18 @@ export const requestCases: ConformanceCases = {
   "writes the resources that it was asked to, whatever becomes of the requests": async (bench) => {
     const { resources, group } = new ResourceBench(bench);
     const lease = { durationMs: DURATION_MS, token: "grant" } as const;
-    const write = { ...new ResourceBench(bench).creation({ spec: "as asked" }), lease };
-    const request = { group, epoch: 2, writes: [write], status: "as told" };
+    const ledger = new ResourceBench(bench);
+    const write = { ...ledger.creation({ spec: "as asked", fence: "shard" }), lease };
+    const fences = [{ name: "shard", epoch: 5 }];
+    const request = { group, epoch: 2, writes: [write], fences, status: "as told" };
     const answer = await spoiling(request, (asked) => resources.apply(asked, bench.call));
     assertStatus(answer, "decided", "apply");
     const row = await resources.get(group, "web-1", bench.call);
     assert.equal(row?.spec, "as asked");
     assert.equal(row?.state, "PENDING");
     bench.assertMs((row?.leaseExpiresAt ?? 0) - (row?.stateChangedAt ?? 0), DURATION_MS);
+    const lower = await ledger.apply([], { epoch: 2, fences: [{ name: "shard", epoch: 4 }] });
+    assert.deepEqual(lower, { status: "decided", results: [], fences: [{ name: "shard", epoch: 5 }] });
     const wish = { group, epoch: 2, nonce: bench.nonce(), desired: "as wished" };
     const set = await spoiling(wish, (asked) => resources.setDesired(asked, bench.call));
     assertStatus(set, "set", "setDesired");

@@ -31,7 +31,8 @@ export type RecordName =
   | { readonly part: "ledger" }
   | { readonly part: "executions"; readonly id: string }
   | { readonly part: "leases"; readonly name: string }
-  | { readonly part: "resources"; readonly group: string; readonly id: string };
+  | { readonly part: "resources"; readonly group: string; readonly id: string }
+  | { readonly part: "fences"; readonly group: string; readonly name: string };
 
 /**
  * - `newerFormat`: written by a later version, which this one can't understand.
