@@ -90,7 +90,12 @@ export class Stopwatch {
 
   /** Milliseconds since construction, never negative. */
   elapsedMs(): number {
-    return Math.max(this.#clock.monotonic() - this.#monotonicStart, this.#clock.now() - this.#wallStart, 0);
+    return Math.max(this.monotonicMs(), this.#clock.now() - this.#wallStart, 0);
+  }
+
+  /** Milliseconds since construction by the monotonic clock alone. */
+  monotonicMs(): number {
+    return this.#clock.monotonic() - this.#monotonicStart;
   }
 }
 

@@ -20,9 +20,10 @@ type News = DistributedOmit<CoordinationEvent, "at" | "election">;
  * the effect. What has to be safe from that carries {@link epoch}, which rises with each leader, and is refused where a later one was seen:
  * the ledger does so with every write of a `Reconciler({ leader })`.
  *
- * - The leader gives up by itself when no renewal was confirmed for `renewDeadlineMs`, counted from when it was begun, by wall or
- *   monotonic time, whichever says more. A wall clock that is set forward so ends a leadership, and the next one begins by the rules;
- *   one that is set back changes nothing.
+ * - The leader gives up by itself when no renewal was confirmed for `renewDeadlineMs`, counted from when it was begun. Where only the
+ *   wall clock says that so much time has gone, because the machine was suspended or the clock was set, it does not lead until a
+ *   renewal is confirmed, which is asked for at once: then the term goes on, or is over by the store's word. A wall clock that is set
+ *   back changes nothing.
  * - Callbacks come in order: `onStartedLeading` of a term, then its `onStoppedLeading` after that has settled, then those of the
  *   next term.
  * - It is a `LeaderGate`.

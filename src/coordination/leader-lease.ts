@@ -1,27 +1,44 @@
-import { Stopwatch } from "../clock.ts";
-import { makeNonce } from "../random.ts";
-import type { LeaseHolder, LeaseView } from "../store.ts";
+import { type Clock, Stopwatch } from "../clock.ts";
+import { makeNonce, type Random } from "../random.ts";
+import type { LeaseHolder, LeaseView, LedgerStore } from "../store.ts";
 import { storeOperation } from "../store-operation.ts";
-import type { LeaderSettings } from "./leader-settings.ts";
 import type { Leadership, LeadershipGrant } from "./leadership.ts";
-import { pause } from "./pause.ts";
 
 /** What came of asking for the lease. */
 export type Candidacy =
   | { readonly status: "granted"; readonly grant: LeadershipGrant }
   | { readonly status: "held"; readonly by: LeaseView };
 
-/** The lease of an election as one candidate sees it in the store. */
+/** How one lease is held. All durations in milliseconds. */
+export interface LeaseTerms {
+  readonly store: LedgerStore;
+  readonly name: string;
+  /** Of the holder. */
+  readonly identity: string;
+  readonly leaseDurationMs: number;
+  /** Counted from before the last confirmed renewal was sent. */
+  readonly renewDeadlineMs: number;
+  /** From one renewal to the next. */
+  readonly renewIntervalMs: number;
+  /** From a renewal that failed to the next. */
+  readonly retryPeriodMs: number;
+  /** How long one acquisition or renewal may take. */
+  readonly callBudgetMs: number;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** A lease as one who wants it, or has it, sees it in the store. */
 export class LeaderLease {
-  readonly #settings: LeaderSettings;
+  readonly #terms: LeaseTerms;
   /**
    * Names one acquisition. Kept until that is known to be ours, whatever is answered before: a request that was thought lost may still
    * arrive, and is then found out by the next one.
    */
   #nonce: string | undefined;
 
-  constructor(settings: LeaderSettings) {
-    this.#settings = settings;
+  constructor(terms: LeaseTerms) {
+    this.#terms = terms;
   }
 
   /**
@@ -29,7 +46,7 @@ export class LeaderLease {
    * @throws what the store did, when it failed until the budget was used up.
    */
   async acquire(): Promise<Candidacy> {
-    const { store, name, identity, leaseDurationMs, clock, random, callBudgetMs } = this.#settings;
+    const { store, name, identity, leaseDurationMs, clock, random, callBudgetMs } = this.#terms;
     this.#nonce ??= makeNonce(random);
     const request = { name, holder: identity, nonce: this.#nonce, durationMs: leaseDurationMs };
     const since = new Stopwatch(clock);
@@ -51,11 +68,12 @@ export class LeaderLease {
    * @param onError - gets what the store failed with.
    */
   async keepRenewed(leadership: Leadership, onError: (error: unknown) => void): Promise<void> {
-    const { store, leaseDurationMs, clock, random, callBudgetMs, retryPeriodMs } = this.#settings;
+    const { store, leaseDurationMs, clock, random, callBudgetMs, renewIntervalMs, retryPeriodMs } = this.#terms;
     const request = { ...this.#holder(leadership.epoch), durationMs: leaseDurationMs };
     // Little may be left of a lease whose grant was heard of late.
-    await pause(clock, Math.min(retryPeriodMs, Math.max(0, leadership.leftMs() / 2)), leadership.over);
-    while (leadership.isHeld()) {
+    await leadership.rest(Math.min(renewIntervalMs, Math.max(0, leadership.leftMs() / 2)));
+    while (!leadership.over.aborted) {
+      let nextMs = renewIntervalMs;
       const since = new Stopwatch(clock);
       try {
         const result = await storeOperation({
@@ -69,8 +87,9 @@ export class LeaderLease {
         leadership.confirm(since, this.#validMs(result.remainingMs));
       } catch (error) {
         if (!leadership.over.aborted) onError(error);
+        nextMs = retryPeriodMs;
       }
-      await pause(clock, Math.max(0, retryPeriodMs - since.elapsedMs()), leadership.over);
+      await leadership.rest(Math.max(0, nextMs - since.elapsedMs()));
     }
   }
 
@@ -79,7 +98,7 @@ export class LeaderLease {
    * @throws what the store did; the lease then lapses.
    */
   async release(epoch: number): Promise<void> {
-    const { store, clock, random, retryPeriodMs } = this.#settings;
+    const { store, clock, random, retryPeriodMs } = this.#terms;
     const holder = this.#holder(epoch);
     await storeOperation({
       clock,
@@ -90,12 +109,12 @@ export class LeaderLease {
   }
 
   #holder(epoch: number): LeaseHolder {
-    return { name: this.#settings.name, holder: this.#settings.identity, epoch };
+    return { name: this.#terms.name, holder: this.#terms.identity, epoch };
   }
 
   /** Our deadline is as much earlier than the store's where less than the whole lease is left, as after a lost reply. */
   #validMs(remainingMs: number): number {
-    const { leaseDurationMs, renewDeadlineMs } = this.#settings;
+    const { leaseDurationMs, renewDeadlineMs } = this.#terms;
     return renewDeadlineMs - Math.max(0, leaseDurationMs - remainingMs);
   }
 }

@@ -43,6 +43,8 @@ type Callback = "onStartedLeading" | "onStoppedLeading" | "onNewLeader" | "onEve
 /** {@link LeaderElectorOptions} with every default in place. */
 export type LeaderSettings = Readonly<
   Required<Omit<LeaderElectorOptions, Callback>> & { [Name in Callback]: LeaderElectorOptions[Name] | undefined } & {
+    /** From one renewal to the next, in milliseconds. */
+    readonly renewIntervalMs: number;
     /** How long one acquisition or renewal may take, in milliseconds: so that there is a second one before the deadline. */
     readonly callBudgetMs: number;
   }
@@ -89,6 +91,7 @@ export function leaderSettings(options: LeaderElectorOptions): LeaderSettings {
     leaseDurationMs,
     renewDeadlineMs,
     retryPeriodMs,
+    renewIntervalMs: retryPeriodMs,
     callBudgetMs: renewDeadlineMs / 2,
     onStartedLeading: options.onStartedLeading,
     onStoppedLeading: options.onStoppedLeading,

@@ -12,9 +12,13 @@ export interface LeadershipGrant {
 }
 
 /**
- * One term of a leader, which fences itself: it is over when a renewal has not been confirmed in time, counted from before it was
- * sent, by the clock that went further. That holds while a renewal hangs, and after the event loop was held up or the machine
+ * One term of a leader, which fences itself: it does not hold when a renewal has not been confirmed in time, counted from before it
+ * was sent, by the clock that went further. That is so while a renewal hangs, and after the event loop was held up or the machine
  * suspended, since whoever asks measures anew and relies on no timer.
+ *
+ * By the monotonic clock it is then over. Where only the wall clock says so, the machine was suspended, or the clock was set: the
+ * term is in doubt, does not hold, and asks for a renewal at once. Since the store renews no lease that has lapsed, one that is
+ * confirmed shows that the lease was ours throughout.
  *
  * Gray and Cheriton, "Leases" (1989), for the deadline on the holder's side.
  */
@@ -31,6 +35,8 @@ export class Leadership {
   readonly #term = new AbortController();
   #confirmed: Omit<LeadershipGrant, "epoch">;
   #timer: Timer | undefined;
+  #isDoubted = false;
+  #wake = (): void => {};
   #resolveEnded!: (why: LeaderStopReason) => void;
 
   constructor(clock: Clock, grant: LeadershipGrant) {
@@ -47,13 +53,17 @@ export class Leadership {
 
   /** Whether it holds at this moment. To be asked before each effect. */
   isHeld(): boolean {
-    if (!this.over.aborted && this.leftMs() <= 0) this.end("deadline");
-    return !this.over.aborted;
+    if (this.leftMs() <= 0) this.end("deadline");
+    if (this.over.aborted) return false;
+    const { since, forMs } = this.#confirmed;
+    if (since.elapsedMs() < forMs) return true;
+    this.#doubt();
+    return false;
   }
 
-  /** Milliseconds until it ends by itself; not positive afterwards. */
+  /** Milliseconds by the monotonic clock until it ends by itself; not positive afterwards. */
   leftMs(): number {
-    return this.#confirmed.forMs - this.#confirmed.since.elapsedMs();
+    return this.#confirmed.forMs - this.#confirmed.since.monotonicMs();
   }
 
   /**
@@ -61,9 +71,24 @@ export class Leadership {
    * @param since - started before the renewal was sent.
    */
   confirm(since: Stopwatch, forMs: number): void {
-    if (!this.isHeld()) return;
+    if (this.leftMs() <= 0) this.end("deadline");
+    if (this.over.aborted) return;
     this.#confirmed = { since, forMs };
+    this.#isDoubted = false;
     this.#arm();
+  }
+
+  /** Resolves after `ms` milliseconds, and earlier when it is over or comes into doubt. For whoever renews it. */
+  rest(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.over.aborted) return resolve();
+      const timer = this.#clock.setTimer(ms, () => this.#wake());
+      this.#wake = () => {
+        timer.clear();
+        this.#wake = () => {};
+        resolve();
+      };
+    });
   }
 
   /** Tells those who work under it to come to an end. It holds until {@link end}. */
@@ -75,16 +100,25 @@ export class Leadership {
   end(why: LeaderStopReason): void {
     if (this.over.aborted) return;
     this.#timer?.clear();
+    this.#wake();
     this.#term.abort(notLeader(`The leadership is over: ${why}.`));
     this.#work.abort(this.over.reason);
     this.#resolveEnded(why);
   }
 
+  /** Once until the next confirmation: where the store doesn't answer, asking often must not make it be asked often. */
+  #doubt(): void {
+    if (this.#isDoubted) return;
+    this.#isDoubted = true;
+    this.#wake();
+  }
+
   #arm(): void {
     this.#timer?.clear();
-    // Timers count monotonic time alone, so that one may come before or after the moment.
     this.#timer = this.#clock.setTimer(Math.max(0, this.leftMs()), () => {
-      if (this.isHeld()) this.#arm();
+      // Timers may come early, though not by a whole one of their units.
+      if (this.leftMs() >= 1) this.#arm();
+      else this.end("deadline");
     });
   }
 }

@@ -2,7 +2,7 @@ import { ManualClock } from "evenkeel/testing";
 import { describe, expect, it } from "vitest";
 import { Stopwatch } from "../../src/clock.ts";
 import { Leadership } from "../../src/coordination/leadership.ts";
-import { setUpElection, stopAll, toldOf } from "./set-up.ts";
+import { nodeClock, setUpElection, stopAll, toldOf } from "./set-up.ts";
 
 const CALL = { timeoutMs: 1_000 };
 const HOUR_MS = 3_600_000;
@@ -146,26 +146,66 @@ describe("a wall clock that is set on one node", () => {
     await Promise.all([leader.elector.stop(), waiting.elector.stop()]);
   });
 
-  it("forward by an hour makes the leader give up, since it may have been suspended, and another term begins within a period", async () => {
-    const { clock, leader } = await setUpLeader();
+  it("forward by an hour, which may have been a suspension, is cleared up by a renewal at once, and the term goes on", async () => {
+    const { clock, leader, candidate } = await setUpLeader();
+    const waiting = candidate();
+    waiting.elector.start();
     await clock.advance(5_000);
+    const { signal } = leader.elector;
     leader.clock.jump(HOUR_MS);
     expect(leader.elector.isLeader()).toBe(false);
-    await clock.advance(2_400);
-    expect(leader.elector.epoch).toBe(2);
-    expect(toldOf(leader.events)).toContain("leader_stopped 1 deadline");
+    expect(signal.aborted).toBe(false);
+    await clock.advance(0);
+    expect(leader.elector.isLeader()).toBe(true);
     await clock.advance(60_000);
-    expect(leader.elector.epoch).toBe(2);
+    expect(leader.elector.epoch).toBe(1);
+    expect(leader.elector.signal).toBe(signal);
+    expect(leader.log).toEqual(["leader node-1/1", "start 1"]);
+    expect(waiting.log).toEqual(["leader node-1/1"]);
+    await Promise.all([leader.elector.stop(), waiting.elector.stop()]);
+  });
+
+  it("forward by an hour, where nobody asks, is made good by the next renewal", async () => {
+    const { clock, leader } = await setUpLeader();
+    leader.clock.jump(HOUR_MS);
+    await clock.advance(2_000);
+    expect(leader.elector.epoch).toBe(1);
     await leader.elector.stop();
   });
 
-  it("forward is found out by the next renewal, where nobody asks", async () => {
+  it("forward, while the store can't be reached, leaves no leader until it can, and asks no more often than in any outage", async () => {
     const { clock, leader } = await setUpLeader();
     const { signal } = leader.elector;
+    leader.network.cut("requests");
     leader.clock.jump(HOUR_MS);
-    await clock.advance(2_000);
+    const asked = leader.calls.count("leases.renew");
+    for (let second = 0; second < 4; second += 1) {
+      expect(leader.elector.isLeader()).toBe(false);
+      await clock.advance(1_000);
+    }
+    // Each try waits for its answer.
+    expect(leader.calls.count("leases.renew") - asked).toBeLessThanOrEqual(2);
+    leader.network.heal();
+    await clock.advance(4_000);
+    expect(leader.elector.epoch).toBe(1);
+    expect(signal.aborted).toBe(false);
+    await stopAll(clock, leader);
+  });
+
+  it("forward by a suspension that was longer than the lease is found out by that renewal, though the time-out is not over", async () => {
+    const { clock, ledger, leader } = await setUpLeader();
+    const { signal } = leader.elector;
+    await clock.advance(1_000);
+    leader.clock.jump(HOUR_MS);
+    // What went on elsewhere meanwhile.
+    await ledger.leases.release({ name: "web", holder: "node-1", epoch: 1 }, CALL);
+    await ledger.leases.acquire({ name: "web", holder: "other", nonce: "n", durationMs: 15_000 }, CALL);
+    expect(leader.elector.isLeader()).toBe(false);
+    await clock.advance(0);
     expect(signal.aborted).toBe(true);
-    await leader.elector.stop();
+    expect(toldOf(leader.events)).toContain("leader_stopped 1 lost");
+    expect(leader.elector.isLeader()).toBe(false);
+    await stopAll(clock, leader);
   });
 });
 
@@ -201,9 +241,10 @@ describe("a leader whose lease is not its own any more", () => {
 describe("a term", () => {
   it("that is over is not revived by a renewal which the store granted", async () => {
     const clock = new ManualClock();
-    const leadership = new Leadership(clock, { epoch: 7, since: new Stopwatch(clock), forMs: 1_000 });
-    const sent = new Stopwatch(clock);
-    await clock.set(clock.now() + 1_000);
+    const own = nodeClock(clock);
+    const leadership = new Leadership(own, { epoch: 7, since: new Stopwatch(own), forMs: 1_000 });
+    const sent = new Stopwatch(own);
+    own.block(1_000);
     leadership.confirm(sent, 5_000);
     expect(leadership.isHeld()).toBe(false);
     expect(await leadership.ended).toBe("deadline");

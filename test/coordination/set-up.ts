@@ -26,7 +26,8 @@ export interface NodeClock extends Clock {
   block(ms: number): void;
 }
 
-function nodeClock(all: ManualClock): NodeClock {
+/** A clock of a node that goes with all others. */
+export function nodeClock(all: ManualClock): NodeClock {
   let wallMs = 0;
   let blockedMs = 0;
   return {
