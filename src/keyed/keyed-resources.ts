@@ -5,10 +5,10 @@ import {
   compareCodePoints,
   compareRows,
   desiredOf,
+  type FencedRows,
   type GroupDecision,
   isPurgeable,
   type ResourceRecord,
-  type ResourceRows,
   resourceRowOf,
 } from "../resource-record.ts";
 import { copyOfApply, decideApply, decideDesired } from "../resource-writes.ts";
@@ -117,7 +117,7 @@ function carryOut<Result>({ groups }: KeyedStep, { result, write }: GroupDecisio
   return result;
 }
 
-function rowsOf(step: KeyedStep, group: string): ResourceRows {
+function rowsOf(step: KeyedStep, group: string): FencedRows {
   return {
     load: (id, incarnation) => step.resources.get({ group, id, incarnation }),
     newest(id) {
@@ -127,5 +127,7 @@ function rowsOf(step: KeyedStep, group: string): ResourceRows {
       return step.resources.get({ group, id, incarnation: Math.max(...incarnations) });
     },
     save: (record: ResourceRecord) => step.resources.set(record),
+    loadFence: (name) => step.fences.get({ group, name })?.epoch,
+    saveFence: ({ name, epoch }) => step.fences.set({ group, name, epoch }),
   };
 }

@@ -7,14 +7,17 @@ import {
   contentOf,
   readCounter,
   readExecution,
+  readFence,
   readGroup,
   readLease,
   readResource,
   type StoredExecution,
+  type StoredFence,
   textOf,
 } from "./record-json.ts";
 
 type ResourceName = Pick<ResourceRecord, "group" | "id" | "incarnation">;
+type FenceName = Pick<StoredFence, "group" | "name">;
 
 /** One step of the engine, in terms of records. */
 export class KeyedStep {
@@ -23,6 +26,7 @@ export class KeyedStep {
   readonly leases: Records<string, LeaseRecord>;
   readonly groups: Records<string, GroupRecord>;
   readonly resources: Records<ResourceName, ResourceRecord>;
+  readonly fences: Records<FenceName, StoredFence>;
   readonly #tx: KeyedTransaction;
 
   constructor(tx: KeyedTransaction, nowMs: number) {
@@ -51,6 +55,7 @@ export class KeyedStep {
       (record) => record,
       readResource,
     );
+    this.fences = new Records<FenceName, StoredFence>(tx, "fence:", fenceKey, (fence) => fence, readFence);
   }
 
   /** A number higher than all before it: fencing tokens and epochs. It has a key of its own, which nothing deletes. */
@@ -133,4 +138,8 @@ export class Records<Name, Content extends object> {
 /** Injective whatever characters the names hold. */
 function resourceKey({ group, id, incarnation }: ResourceName): string {
   return JSON.stringify([group, id, incarnation]);
+}
+
+function fenceKey({ group, name }: FenceName): string {
+  return JSON.stringify([group, name]);
 }

@@ -1,7 +1,7 @@
 import { type ExecutionRecord, recordCorrupt } from "../execution-record.ts";
 import type { LeaseRecord } from "../lease-record.ts";
 import type { GroupRecord, ResourceRecord } from "../resource-record.ts";
-import type { OutcomeKind, ResourceState, StepRecord, StoredOutcome } from "../store.ts";
+import type { Fence, OutcomeKind, ResourceState, StepRecord, StoredOutcome } from "../store.ts";
 
 /** The layout of all texts. A text of another one is `RECORD_CORRUPT`. */
 const FORMAT = 1;
@@ -13,6 +13,11 @@ type Read<T> = (value: unknown, what: string) => T;
 export interface StoredExecution {
   readonly record: ExecutionRecord;
   readonly steps: readonly StepRecord[];
+}
+
+/** The highest epoch seen in a part of a group. */
+export interface StoredFence extends Fence {
+  readonly group: string;
 }
 
 /** A record as a text: JSON with bytes as base64. */
@@ -169,6 +174,8 @@ export const readResource: Read<ResourceRecord> = objectOf<ResourceRecord>(
   },
   ["spec", "externalId", "reason", "provisionedAt", "lastHeartbeatAt", "leaseExpiresAt"],
 );
+
+export const readFence: Read<StoredFence> = objectOf<StoredFence>({ group: text, name: text, epoch: whole });
 
 export const readCounter: Read<number> = whole;
 

@@ -11,6 +11,7 @@ export const BUCKET_CAPABILITIES: StoreCapabilities = {
     executions: ["newerFormat", "truncated", "missingField", "wrongType", "swapped"],
     leases: ["newerFormat", "truncated", "missingField", "wrongType", "swapped"],
     resources: ["newerFormat", "truncated", "missingField", "wrongType", "swapped"],
+    fences: ["newerFormat", "truncated", "missingField", "wrongType", "swapped"],
   },
 };
 

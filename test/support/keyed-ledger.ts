@@ -13,7 +13,7 @@ export const KEYED_CAPABILITIES: StoreCapabilities = {
   exactTime: true,
   watch: "shared",
   hooks: ["reopen", "transact", "stall"],
-  damages: { ledger: ["newerFormat", "truncated"], executions: ALL, leases: ALL, resources: ALL },
+  damages: { ledger: ["newerFormat", "truncated"], executions: ALL, leases: ALL, resources: ALL, fences: ALL },
 };
 
 /** What may go wrong in {@link KeyedLedger}: the parts that it is put together from. */
@@ -158,6 +158,8 @@ export function keyOf(texts: ReadonlyMap<string, string>, record: RecordName): s
       const prefix = `resource:${JSON.stringify([record.group, record.id]).slice(0, -1)},`;
       return [...texts.keys()].filter((key) => key.startsWith(prefix)).at(-1) ?? prefix;
     }
+    case "fences":
+      return `fence:${JSON.stringify([record.group, record.name])}`;
     case "ledger":
       return "newer";
   }
@@ -171,7 +173,7 @@ export function damagedText(texts: ReadonlyMap<string, string>, key: string, dam
     case "truncated":
       return text.slice(0, text.length / 2);
     case "missingField":
-      return text.replace(/"nonce":"[^"]*",?/, "");
+      return text.replace(/"nonce":"[^"]*",?|"name":"[^"]*",(?="epoch")/, "");
     case "wrongType":
       return text.replace(/"(attempt|epoch)":(\d+)/, '"$1":"$2"');
     case "swapped": {
