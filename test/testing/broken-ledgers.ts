@@ -46,6 +46,19 @@ const BREAKAGES: Readonly<Record<string, Breakage>> = {
       return text;
     },
   })),
+  "takes a fence that it can't read for none": seeing((tx) => ({
+    get: (key) => (key.startsWith("fence:") && !isReadable(tx.get(key)) ? undefined : tx.get(key)),
+  })),
+  "keeps the fences of a batch that fails": ({ ledger, engine }) => {
+    const transact: KeyedEngine["transact"] = (work, call) => {
+      const set = (tx: KeyedTransaction) => (key: string, text: string) => {
+        if (key.startsWith("fence:")) ledger.texts.set(key, text);
+        tx.set(key, text);
+      };
+      return engine.transact((tx) => work({ ...tx, set: set(tx) }), call);
+    };
+    return completeStore({ ledger, engine: { ...engine, transact } });
+  },
   "removes a record that it can't read, when it is asked for": ({ ledger, engine }) => {
     const transact: KeyedEngine["transact"] = async (work, call) => {
       try {
@@ -94,6 +107,14 @@ const BREAKAGES: Readonly<Record<string, Breakage>> = {
         if (key === "counter") counter = text;
         tx.set(key, text);
       },
+    }));
+    return own({ ledger, engine });
+  },
+  "knows the fences of its own store object alone": ({ ledger, engine }) => {
+    const fences = new Map<string, string>();
+    const own: Breakage = seeing((tx) => ({
+      get: (key) => (key.startsWith("fence:") ? fences.get(key) : tx.get(key)),
+      set: (key, text) => (key.startsWith("fence:") ? fences.set(key, text) : tx.set(key, text)),
     }));
     return own({ ledger, engine });
   },

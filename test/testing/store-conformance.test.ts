@@ -7,6 +7,7 @@ import ts from "typescript";
 import { describe, expect, it } from "vitest";
 import type { LedgerStore } from "../../src/store.ts";
 import { KEYED_CAPABILITIES } from "../support/keyed-ledger.ts";
+import { brokenFences } from "./broken-fences.ts";
 import { brokenLeases } from "./broken-leases.ts";
 import { brokenLedgers } from "./broken-ledgers.ts";
 import { brokenResources } from "./broken-resources.ts";
@@ -77,9 +78,14 @@ function bareAssertions(text: string, file: string): string[] {
   return found;
 }
 
-/** Runs the cases until one fails. */
+/** The groups whose cases wait by the machine's clock. */
+const WAITING = /^(watch|time bounds):/;
+
+/** Runs the cases until one fails, those that wait after all others. */
 async function expectFoundOut(cases: readonly Case[]): Promise<void> {
-  for (const each of cases.filter(({ skipped }) => !skipped)) {
+  const run = cases.filter(({ skipped }) => !skipped);
+  const last = run.filter(({ name }) => WAITING.test(name));
+  for (const each of [...run.filter((one) => !last.includes(one)), ...last]) {
     const [failure] = failures(await runSuite([each]));
     // By an assertion of the suite or by what the store said, and not because the wrapper broke down.
     const { code } = (failure?.error ?? {}) as { code?: string };
@@ -101,14 +107,27 @@ describe("storeConformance", () => {
 
   const broken = Object.entries({ ...brokenStores, ...brokenLeases }).filter(([name]) => name !== "changes nothing");
 
-  it.each(broken)("finds out a store that %s", async (_name, make) => {
+  it.concurrent.each(broken)("finds out a store that %s", async (_name, make) => {
     await expectFoundOut(wrapped(make));
   });
 
   const RESOURCES = /^(resources|desired state and epochs|heartbeats|lists of resources|changes|closing):/;
 
-  it.each(Object.entries(brokenResources))("finds out a store whose resources side %s", async (_name, make) => {
+  it.concurrent.each(Object.entries(brokenResources))("finds out a store whose resources side %s", async (_name, make) => {
     await expectFoundOut(wrapped(make).filter(({ name }) => RESOURCES.test(name)));
+  });
+
+  const fences = (make: (clock: ManualClock) => LedgerStore) =>
+    wrapped(make).filter(({ name }) => name.startsWith("fences of parts of a group:"));
+  const { "changes nothing": fencesRightly, ...fencesWrongly } = brokenFences;
+
+  it("passes a store whose fences are kept beside it, as those of the broken ones are", async () => {
+    const make = fencesRightly as (clock: ManualClock) => LedgerStore;
+    expect(failures(await runSuite([...fences(make), ...aboutRequests(make)]))).toEqual([]);
+  });
+
+  it.each(Object.entries(fencesWrongly))("finds out a store whose fences side %s", async (_name, make) => {
+    await expectFoundOut(fences(make));
   });
 
   const aboutRequests = (make: (clock: ManualClock) => LedgerStore) =>
@@ -150,7 +169,8 @@ describe("storeConformance", () => {
 });
 
 describe("storeConformance with hooks", () => {
-  const HOOKED = /^(watch|transactions|time bounds|corrupt records|migration|several store objects):/;
+  const HOOKED =
+    /^(watch|transactions|time bounds|corrupt records|migration|several store objects|fences of parts of a group):/;
   const ledgerCases = (make: () => ConformanceSubject) => casesOf(async () => make(), KEYED_CAPABILITIES);
   const hooked = (make: () => ConformanceSubject) => ledgerCases(make).filter(({ name }) => HOOKED.test(name));
 
@@ -162,7 +182,7 @@ describe("storeConformance with hooks", () => {
 
   const broken = Object.entries(brokenLedgers).filter(([name]) => name !== "changes nothing");
 
-  it.each(broken)("finds out a ledger that %s", async (_name, make) => {
+  it.concurrent.each(broken)("finds out a ledger that %s", async (_name, make) => {
     await expectFoundOut(hooked(make));
   });
 });

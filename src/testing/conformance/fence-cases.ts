@@ -149,6 +149,9 @@ export const fenceCases: ConformanceCases = {
     await ledger.decided([], { epoch: 12 });
     const write = ledger.creation({ id: "web-3", fence: "a" });
     await ledger.applied(write, { epoch: 12, fences: [fence("a", 9)] });
+    const lower = await ledger.apply([], { epoch: 12, fences: [fence("a", 8)] });
+    assertStatus(lower, "decided", "apply");
+    assert.deepEqual(lower.fences, [fence("a", 9)], "a higher epoch of the group changes no fence");
   },
 
   "lets a write that stands under no fence go by the group's epoch alone": async (bench) => {
