@@ -113,9 +113,12 @@ describe("storeConformance", () => {
 
   const RESOURCES = /^(resources|desired state and epochs|heartbeats|lists of resources|changes|closing):/;
 
-  it.concurrent.each(Object.entries(brokenResources))("finds out a store whose resources side %s", async (_name, make) => {
-    await expectFoundOut(wrapped(make).filter(({ name }) => RESOURCES.test(name)));
-  });
+  it.concurrent.each(Object.entries(brokenResources))(
+    "finds out a store whose resources side %s",
+    async (_name, make) => {
+      await expectFoundOut(wrapped(make).filter(({ name }) => RESOURCES.test(name)));
+    },
+  );
 
   const fences = (make: (clock: ManualClock) => LedgerStore) =>
     wrapped(make).filter(({ name }) => name.startsWith("fences of parts of a group:"));
