@@ -1,9 +1,19 @@
-import { ADMISSION, GROUP_KEYS, GROUP_RECORD, IN_CHUNKS, LOADED_ROWS, NOW, ROWS } from "./redis-resources-lua.ts";
+import {
+  ADMISSION,
+  FENCE_CHECKS,
+  GROUP_KEYS,
+  GROUP_RECORD,
+  IN_CHUNKS,
+  LOADED_ROWS,
+  NOW,
+  ROWS,
+} from "./redis-resources-lua.ts";
 import { redisScript } from "./redis-script.ts";
 
 /**
- * `decideApply`. Arguments: group, epoch, mark, whether there is a status, status; then for each write what
- * `redis-resources-rows.ts` makes of it. All is decided before anything is written, so that a batch with a row that can't be
+ * `decideApply`. Arguments: group, epoch, mark, whether there is a status, status; how many fences, and the name and the epoch of each;
+ * then for each write what `redis-resources-rows.ts` makes of it. Answers what came of the writes in their order, and then the
+ * places and epochs of fences that are too low. All is decided before anything is written, so that a batch with a row that can't be
  * read changes nothing. A row that was just made goes back without its spec, which the caller has.
  */
 export const APPLY = redisScript(
@@ -12,11 +22,17 @@ export const APPLY = redisScript(
   GROUP_RECORD,
   ADMISSION,
   IN_CHUNKS,
+  FENCE_CHECKS,
   ROWS,
   LOADED_ROWS,
   `
 local answers = { 'decided', isNew and 'new' or 'old', text(nowMs) }
 local was, touched = {}, {}
+
+local function put(list, first, second)
+  list[#list + 1] = first
+  list[#list + 1] = second
+end
 
 local function specOf(row)
   if not row.specLength then return false end
@@ -48,14 +64,15 @@ local function nextToken()
   return group.token
 end
 
-for i = 6, #ARGV, 6 do
-  local kind, state, generation, attempt, base, expected, silence, lease, grant, spec, externalId, reason = string.match(
-    ARGV[i], '^(%a+) (%u+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%a+) ([01])([01])([01])$')
+for i = 7 + 2 * fences, #ARGV, 6 do
+  local fence, kind, state, generation, attempt, base, expected, silence, lease, grant, spec, externalId, reason =
+    string.match(ARGV[i], '^(%d+) (%a+) (%u+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%a+) ([01])([01])([01])$')
+  local fencedBy = higher[tonumber(fence)]
   local id, nonce = ARGV[i + 1], ARGV[i + 2]
   base, expected, silence, lease = tonumber(base), tonumber(expected), tonumber(silence), tonumber(lease)
   local isCreation = kind == 'create'
   local known
-  if isCreation then known = newest(id) else known = load(memberOf(id, base)) end
+  if fencedBy then known = nil elseif isCreation then known = newest(id) else known = load(memberOf(id, base)) end
   if known and known.specLength and not known.spec and not isBroken
     and redis.call('HSTRLEN', SPECS, memberOf(id, known.incarnation)) ~= known.specLength then
     isBroken = true
@@ -63,7 +80,10 @@ for i = 6, #ARGV, 6 do
   if isBroken then return CORRUPT end
 
   local row
-  if known and known.nonce == nonce and known.version == (isCreation and 1 or expected + 1) then
+  if fencedBy then
+    put(answers, 'fenced', text(fencedBy))
+    answers[#answers + 1] = false
+  elseif known and known.nonce == nonce and known.version == (isCreation and 1 or expected + 1) then
     tell('applied', known)
   elseif isCreation and (known and known.incarnation or 0) == base then
     row = {
@@ -103,12 +123,12 @@ for i = 6, #ARGV, 6 do
   if isBroken then return CORRUPT end
 end
 
+for i = 1, fences do
+  if higher[i] then put(answers, tostring(i), text(higher[i])) end
+end
+
 local packed, specs, unspecs, order, changes = {}, {}, {}, {}, {}
 local silent, unsilent, ended, unended = {}, {}, {}, {}
-local function put(list, first, second)
-  list[#list + 1] = first
-  list[#list + 1] = second
-end
 for _, member in ipairs(touched) do
   local row, before = rows[member], was[member]
   put(packed, member, row.packed)
@@ -122,6 +142,7 @@ for _, member in ipairs(touched) do
 end
 if isChanged then saveGroup() end
 if ARGV[4] == '1' then redis.call('HSET', GROUP, 'status', ARGV[5]) end
+saveFences()
 inChunks('HSET', ROWS, packed)
 inChunks('HSET', SPECS, specs)
 inChunks('HDEL', SPECS, unspecs)

@@ -13,8 +13,7 @@ const TAG_DIGITS = 32;
  * order by bytes is that of `list`.
  */
 export function groupKeys(prefix: string, group: string): ScriptCall["keys"] {
-  const digest = createHash("sha256").update(group).digest("hex").slice(0, TAG_DIGITS);
-  const tag = `${prefix}{g:${digest}}`;
+  const tag = groupTag(prefix, group);
   return [
     // A hash: the group's record.
     `${tag}:group`,
@@ -29,6 +28,19 @@ export function groupKeys(prefix: string, group: string): ScriptCall["keys"] {
     `${tag}:silent`,
     `${tag}:ended`,
   ];
+}
+
+/**
+ * A hash: the highest epochs seen in parts of a group, by the names of the fences. The last key of scripts that get fences, and of
+ * no others.
+ */
+export function fencesKey(prefix: string, group: string): string {
+  return `${groupTag(prefix, group)}:fences`;
+}
+
+function groupTag(prefix: string, group: string): string {
+  const digest = createHash("sha256").update(group).digest("hex").slice(0, TAG_DIGITS);
+  return `${prefix}{g:${digest}}`;
 }
 
 /** A sorted set of the names of the groups. It has a slot of its own, since groups have theirs. */

@@ -11,14 +11,14 @@ import { onSortedSet } from "./redis-script.ts";
  */
 export const GROUP_KEYS = `
 ${onSortedSet(4)}
-local GROUP, ROWS, SPECS, ORDER, CHANGES, SILENT, ENDED = unpack(KEYS)
+local GROUP, ROWS, SPECS, ORDER, CHANGES, SILENT, ENDED, FENCES = unpack(KEYS)
 local CORRUPT = { 'corrupt' }
 local function text(number) return string.format('%.0f', number) end
 local has = {}
 for i, key in ipairs(KEYS) do
   local kind = redis.call('TYPE', key).ok
   has[i] = kind ~= 'none'
-  if has[i] and kind ~= (i <= 3 and 'hash' or 'zset') then return CORRUPT end
+  if has[i] and kind ~= ((i <= 3 or i == 8) and 'hash' or 'zset') then return CORRUPT end
 end
 -- Rows are in both of their indexes, and in a group: its record is never made over, nor its rows.
 if has[2] ~= has[4] or has[2] ~= has[5] or (has[2] and not has[1]) then return CORRUPT end
@@ -70,6 +70,41 @@ local function saveGroup()
   redis.call('HSET', GROUP, 'format', '1', 'group', ARGV[1], 'mark', group.mark, 'epoch', text(group.epoch),
     'generation', text(group.generation), 'sequence', text(group.sequence), 'floor', text(group.floor),
     'token', text(group.token))
+end
+`;
+
+/**
+ * Compares the fences of a batch with what was seen in those parts of the group: pairs of a name and an epoch, so many as the
+ * sixth argument says, from the seventh on. `higher` has what was seen of those that are too low, by their places, and `raised`
+ * what is to be stored of the others. The group's record says that it has fences, so that nobody takes lost ones for none.
+ */
+export const FENCE_CHECKS = `
+local fences = tonumber(ARGV[6])
+local higher, raised = {}, {}
+if FENCES then
+  if has[8] ~= (redis.call('HGET', GROUP, 'fences') == '1') then return CORRUPT end
+  local seen = {}
+  for i = 1, has[8] and fences or 0, 2000 do
+    local names = {}
+    for j = i, math.min(i + 1999, fences) do names[#names + 1] = ARGV[5 + 2 * j] end
+    for _, stored in ipairs(redis.call('HMGET', FENCES, unpack(names))) do seen[#seen + 1] = stored end
+  end
+  for i = 1, fences do
+    local highest = seen[i] and whole(seen[i])
+    if seen[i] and not highest then return CORRUPT end
+    local epoch = tonumber(ARGV[6 + 2 * i])
+    if highest and highest > epoch then
+      higher[i] = highest
+    elseif highest ~= epoch then
+      raised[#raised + 1] = ARGV[5 + 2 * i]
+      raised[#raised + 1] = text(epoch)
+    end
+  end
+end
+local function saveFences()
+  if #raised == 0 then return end
+  inChunks('HSET', FENCES, raised)
+  if not has[8] then redis.call('HSET', GROUP, 'fences', '1') end
 end
 `;
 

@@ -1,6 +1,6 @@
 import { recordCorrupt } from "../../src/execution-record.ts";
 import { type ResourceRecord, resourceRowOf } from "../../src/resource-record.ts";
-import type { ResourceRow, ResourceState, ResourceWrite } from "../../src/store.ts";
+import type { Fence, ResourceRow, ResourceState, ResourceWrite } from "../../src/store.ts";
 import { text } from "./redis-rows.ts";
 import { originalText, storedText } from "./stored-texts.ts";
 
@@ -53,11 +53,23 @@ export function rowsFrom(group: string, reply: Reply, at: number, nowMs: number)
   return rows;
 }
 
-/** A write as the arguments of the script that applies it: a line of words, the id, the nonce, and the texts. */
-export function writeArguments(write: ResourceWrite): string[] {
+/** The fences of a batch as arguments of the script that applies it: how many, and the name and the epoch of each. */
+export function fenceArguments(fences: readonly Fence[]): string[] {
+  return [String(fences.length), ...fences.flatMap(({ name, epoch }) => [name, String(epoch)])];
+}
+
+/** The writes of a batch as arguments of that script: of each a line of words, the id, the nonce, and the texts. */
+export function writesArguments(writes: readonly ResourceWrite[], fences: readonly Fence[]): string[] {
+  const places = new Map(fences.map(({ name }, index) => [name, index + 1]));
+  return writes.flatMap((write) => writeArguments(write, places.get(write.fence as string) ?? 0));
+}
+
+/** @param fence - the place of its fence among those of the batch, from 1 on; 0 where it stands under none. */
+function writeArguments(write: ResourceWrite, fence: number): string[] {
   const { id, nonce, spec, externalId, reason, lease } = write;
   const isCreation = write.kind === "create";
   const words = [
+    fence,
     write.kind,
     write.state,
     write.generation,

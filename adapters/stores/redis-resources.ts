@@ -1,21 +1,31 @@
 import type { Clock } from "../../src/clock.ts";
 import { makeNonce, systemRandom } from "../../src/random.ts";
 import { changesCursor } from "../../src/resource-changes.ts";
+import { assertFences } from "../../src/resource-writes.ts";
 import type {
   ApplyResult,
+  Fence,
   HeartbeatResult,
   ResourceRow,
   ResourceStore,
   SetDesiredResult,
   WriteResult,
 } from "../../src/store.ts";
+import type { ScriptCall } from "./redis-connection.ts";
 import { assertNames } from "./redis-names.ts";
 import { APPLY } from "./redis-resources-apply.ts";
-import { groupKeys, groupNamesKey, rowMember } from "./redis-resources-keys.ts";
+import { fencesKey, groupKeys, groupNamesKey, rowMember } from "./redis-resources-keys.ts";
 import { STEP_ROWS } from "./redis-resources-lua.ts";
 import { groupNames } from "./redis-resources-names.ts";
 import { CHANGED_SINCE, GET, GET_DESIRED, GROUP_NAMES, LIST, STALE_BEFORE } from "./redis-resources-reads.ts";
-import { optionalText, type Reply, rowFrom, rowsFrom, writeArguments } from "./redis-resources-rows.ts";
+import {
+  fenceArguments,
+  optionalText,
+  type Reply,
+  rowFrom,
+  rowsFrom,
+  writesArguments,
+} from "./redis-resources-rows.ts";
 import { type ScriptRunner, stepsOf } from "./redis-resources-steps.ts";
 import { HEARTBEAT, PURGE, SET_DESIRED } from "./redis-resources-writes.ts";
 import { text, whole } from "./redis-rows.ts";
@@ -39,7 +49,7 @@ export function redisResources({ connection, clock, prefix }: RedisResourcesOpti
   const names = groupNames(prefix);
   const steps = (call: { readonly timeoutMs: number }) => stepsOf(connection, clock, call);
   const keysOf = (group: string, ...ids: readonly string[]) => {
-    assertNames("redisStore.resources", "groups and ids", group, ...ids);
+    assertNames("redisStore.resources", "groups, ids and fences", group, ...ids);
     return groupKeys(prefix, group);
   };
   /** Of all marks of a group that ever were, none is equal: a ledger that was lost can't have had it. */
@@ -68,12 +78,16 @@ export function redisResources({ connection, clock, prefix }: RedisResourcesOpti
       return { status: "set", generation: whole(reply[2]) };
     },
 
-    async apply({ group, epoch, writes, status }, call): Promise<ApplyResult> {
+    async apply({ group, epoch, writes, fences = [], status }, call): Promise<ApplyResult> {
+      assertFences(writes, fences);
       // Taken before anything is waited for: the caller may do with its objects what it likes.
       const specs = writes.map(({ spec }) => spec);
       const statusArguments = status === undefined ? ["0", ""] : ["1", storedText(status)];
-      const args = [group, String(epoch), newMark(), ...statusArguments, ...writes.flatMap(writeArguments)];
-      const keys = keysOf(group, ...writes.map(({ id }) => id));
+      const fenceNames = fences.map(({ name }) => name);
+      const ownArguments = [group, String(epoch), newMark(), ...statusArguments];
+      const args = [...ownArguments, ...fenceArguments(fences), ...writesArguments(writes, fences)];
+      const groupsKeys = keysOf(group, ...writes.map(({ id }) => id), ...fenceNames);
+      const keys: ScriptCall["keys"] = fences.length === 0 ? groupsKeys : [...groupsKeys, fencesKey(prefix, group)];
       const own = steps(call);
       await names.register(group, own);
       const reply = await own.run(APPLY, keys, args);
@@ -83,11 +97,16 @@ export function redisResources({ connection, clock, prefix }: RedisResourcesOpti
       const results = specs.map((spec, index): WriteResult => {
         const [came, packed, stored] = reply.slice(3 + 3 * index) as [unknown, unknown, unknown];
         const outcome = text(came);
+        if (outcome === "fenced") return { status: "fenced", epoch: whole(packed) };
         if (packed === null) return { status: "conflict" };
         const row = rowFrom(group, packed, outcome === "made" ? spec : optionalText(stored), nowMs);
         return { status: outcome === "conflict" ? "conflict" : "applied", row };
       });
-      return { status: "decided", results };
+      const higher: Fence[] = [];
+      for (let at = 3 + 3 * specs.length; at < reply.length; at += 2) {
+        higher.push({ name: fenceNames[whole(reply[at]) - 1] as string, epoch: whole(reply[at + 1]) });
+      }
+      return { status: "decided", results, ...(higher.length === 0 ? {} : { fences: higher }) };
     },
 
     async heartbeat({ group, beats }, call) {

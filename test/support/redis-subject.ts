@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { Redis } from "ioredis";
 import { createClient } from "redis";
 import { type Ioredis, type NodeRedis, redisStore } from "../../adapters/stores/redis.ts";
+import { fencesKey } from "../../adapters/stores/redis-resources-keys.ts";
 import type { ConformanceSubject, RecordDamage, RecordName, StoreCapabilities } from "../../src/testing/index.ts";
 import { redisUrl } from "./engines.ts";
 import { type TimedClient, timedIoredis, timedNodeRedis } from "./redis-time.ts";
@@ -16,6 +17,7 @@ export const REDIS_CAPABILITIES: StoreCapabilities = {
   damages: {
     executions: ["newerFormat", "truncated", "missingField", "wrongType", "swapped"],
     leases: ["newerFormat", "truncated", "missingField", "wrongType"],
+    fences: ["wrongType"],
   },
 };
 
@@ -90,6 +92,11 @@ async function corrupt(send: Send, prefix: string, record: RecordName, damage: R
     else if (damage === "wrongType") await send(...editRecord(key, "attempt", "two"));
     else await send(...editRecord(key, "id", "0".repeat(64)));
     return { raw: () => send("DUMP", key) };
+  }
+  if (record.part === "fences") {
+    const key = fencesKey(prefix, record.group);
+    await send("HSET", key, record.name, "seven");
+    return { raw: () => send("HGET", key, record.name) };
   }
   if (record.part !== "leases") throw new Error(`${record.part}: not damaged here`);
   const key = `${prefix}{leases}:x`;
