@@ -19,6 +19,19 @@ export function onAbort(signal: AbortSignal | undefined, fire: () => void): () =
   };
 }
 
+/** Resolves once the signal has aborted. */
+export function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else onAbort(signal, resolve);
+  });
+}
+
+/** Whether work that was to end ended with that: `throwIfAborted()`, `fetch()`, the timers of Node. */
+export function isOfAbort(error: unknown, signal: AbortSignal): boolean {
+  return signal.aborted && (error === signal.reason || (error as Error | null)?.name === "AbortError");
+}
+
 function listen(signal: AbortSignal): Set<() => void> {
   const waiting = new Set<() => void>();
   listeners.set(signal, waiting);

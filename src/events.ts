@@ -149,13 +149,61 @@ export type CoordinationEvent =
       readonly error: unknown;
     });
 
+/** What every event of a division into shards says. */
+export interface ShardEventBase {
+  /** Epoch milliseconds by the clock of this process. */
+  readonly at: number;
+  /** The name of what is divided. */
+  readonly division: string;
+  /** This process. */
+  readonly member: string;
+}
+
+/**
+ * Why a shard is held no longer.
+ * - `moved`: it is another member's now.
+ * - `stopped`: the coordinator was asked to stop.
+ * - `failed`: `onAssigned` did.
+ * - `deadline`: our own deadline passed before a renewal was confirmed.
+ * - `lost`, `missing`: the store said so.
+ */
+export type ShardStopReason = "moved" | "stopped" | "failed" | "deadline" | "lost" | "missing";
+
+/** What a `ShardCoordinator` did, and what it saw. */
+export type ShardEvent =
+  /** Others are there than before, or with other weights. */
+  | (ShardEventBase & {
+      readonly type: "members_changed";
+      readonly members: readonly { readonly id: string; readonly weight: number }[];
+    })
+  /** The shard is ours. */
+  | (ShardEventBase & { readonly type: "shard_assigned"; readonly shard: number; readonly epoch: number })
+  /** It is no longer, and nothing runs under it any more. */
+  | (ShardEventBase & {
+      readonly type: "shard_revoked";
+      readonly shard: number;
+      readonly epoch: number;
+      readonly reason: ShardStopReason;
+    })
+  /** We can't take part: another process is this member, or other members divide into another number of shards. */
+  | (ShardEventBase & { readonly type: "membership_refused"; readonly error: unknown })
+  /** The store or a callback failed. The coordinator goes on. */
+  | (ShardEventBase & {
+      readonly type: "shard_error";
+      readonly of: "store" | "onAssigned" | "onRevoked";
+      /** Absent where it concerns none in particular. */
+      readonly shard?: number;
+      readonly error: unknown;
+    });
+
 /** Everything that evenkeel reports; `type` tells the kind. */
 export type EvenkeelEvent =
   | ExecutionEvent
   | PurgedEvent
   | StoreSettingUnknownEvent
   | ReconcilerEvent
-  | CoordinationEvent;
+  | CoordinationEvent
+  | ShardEvent;
 
 /** Takes events. What it throws or rejects with changes nothing. */
 export type EventListener = (event: EvenkeelEvent) => void;

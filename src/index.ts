@@ -1,9 +1,12 @@
 export { type Clock, systemClock, type Timer } from "./clock.ts";
 export { type Codec, taggedJson } from "./codec.ts";
+export type { ShardWork } from "./coordination/held-shard.ts";
 export { jumpHash } from "./coordination/jump-hash.ts";
 export { LeaderElector } from "./coordination/leader-elector.ts";
 export type { LeaderElectorOptions } from "./coordination/leader-settings.ts";
 export { type RendezvousMember, rendezvous, rendezvousRank } from "./coordination/rendezvous.ts";
+export { ShardCoordinator } from "./coordination/shard-coordinator.ts";
+export type { ShardCoordinatorOptions } from "./coordination/shard-settings.ts";
 export { EvenkeelError, type EvenkeelErrorCode, isEvenkeelError } from "./errors.ts";
 export type {
   AttemptEventBase,
@@ -18,6 +21,9 @@ export type {
   PurgedEvent,
   ReconcilerEvent,
   ReconcilerEventBase,
+  ShardEvent,
+  ShardEventBase,
+  ShardStopReason,
   StoreSettingUnknownEvent,
 } from "./events.ts";
 export type { IdempotentResult } from "./idempotency/execution-call.ts";

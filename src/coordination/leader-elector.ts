@@ -1,14 +1,17 @@
-import { onAbort } from "../abort-listeners.ts";
+import { isOfAbort, onAbort } from "../abort-listeners.ts";
 import { type CoordinationEvent, emitTo } from "../events.ts";
-import { LeaderLease } from "./leader-lease.ts";
+import { HeldLease } from "./held-lease.ts";
 import { type LeaderElectorOptions, type LeaderSettings, leaderSettings } from "./leader-settings.ts";
-import { Leadership, type LeadershipGrant, notLeader } from "./leadership.ts";
+import { type LeaseGrant, LeaseTerm, notLeader } from "./lease-term.ts";
 import { pause } from "./pause.ts";
 
 /** Candidates wait up to so many times the period, so that they don't all ask at once. After client-go. */
 const JITTER = 1.2;
 
 const NOT_LEADING = AbortSignal.abort(notLeader("This process does not lead."));
+
+/** Why a leader gives up by itself. */
+type Resignation = "stopped" | "failed";
 
 type DistributedOmit<Event, Names extends string> = Event extends unknown ? Omit<Event, Names> : never;
 type News = DistributedOmit<CoordinationEvent, "at" | "election">;
@@ -41,9 +44,9 @@ type News = DistributedOmit<CoordinationEvent, "at" | "election">;
  */
 export class LeaderElector {
   readonly #settings: LeaderSettings;
-  readonly #lease: LeaderLease;
+  readonly #lease: HeldLease;
   /** Over once it is no longer held, which only its own clock tells. */
-  #leadership: Leadership | undefined;
+  #leadership: LeaseTerm<Resignation> | undefined;
   #lastSeen: { readonly identity: string; readonly epoch: number } | undefined;
   /** There while it competes or leads. */
   #stopping: AbortController | undefined;
@@ -52,7 +55,7 @@ export class LeaderElector {
   /** @throws EvenkeelError `INVALID_OPTIONS` */
   constructor(options: LeaderElectorOptions) {
     this.#settings = leaderSettings(options);
-    this.#lease = new LeaderLease(this.#settings);
+    this.#lease = new HeldLease(this.#settings);
   }
 
   /** Begins to compete. Twice is harmless. */
@@ -118,8 +121,8 @@ export class LeaderElector {
   }
 
   /** @throws what the store did when the lease could not be released. */
-  async #take(grant: LeadershipGrant, stopping: AbortSignal): Promise<void> {
-    const leadership = new Leadership(this.#settings.clock, grant);
+  async #take(grant: LeaseGrant, stopping: AbortSignal): Promise<void> {
+    const leadership = new LeaseTerm<Resignation>(this.#settings.clock, grant);
     if (stopping.aborted || !leadership.isHeld()) {
       // The answer came too late to be of use.
       leadership.end("stopped");
@@ -132,7 +135,7 @@ export class LeaderElector {
     }
   }
 
-  async #lead(leadership: Leadership, stopping: AbortSignal): Promise<void> {
+  async #lead(leadership: LeaseTerm<Resignation>, stopping: AbortSignal): Promise<void> {
     const { epoch } = leadership;
     this.#leadership = leadership;
     this.#emit({ type: "leader_started", epoch });
@@ -154,7 +157,7 @@ export class LeaderElector {
   }
 
   /** Runs the user's work. Resolves when it has settled. */
-  async #work(leadership: Leadership): Promise<void> {
+  async #work(leadership: LeaseTerm<Resignation>): Promise<void> {
     const { epoch, signal } = leadership;
     try {
       await this.#settings.onStartedLeading?.({ epoch, signal });
@@ -195,9 +198,4 @@ export class LeaderElector {
   #jittered(ms: number): number {
     return ms * (1 + (JITTER - 1) * this.#settings.random.float());
   }
-}
-
-/** Whether work that was to end ended with that: `throwIfAborted()`, `fetch()`, the timers of Node. */
-function isOfAbort(error: unknown, signal: AbortSignal): boolean {
-  return signal.aborted && (error === signal.reason || (error as Error | null)?.name === "AbortError");
 }

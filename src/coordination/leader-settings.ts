@@ -1,9 +1,10 @@
 import { type Clock, systemClock } from "../clock.ts";
 import type { EventListener } from "../events.ts";
-import { invalidOptions, type OptionRules, rules } from "../option-rules.ts";
+import { type OptionRules, rules } from "../option-rules.ts";
 import { optionsSchema, parseOptions } from "../options.ts";
 import { makeNonce, type Random, systemRandom } from "../random.ts";
 import type { LedgerStore } from "../store.ts";
+import { type LeaseTimes, leaseStore, leaseTimes } from "./lease-times.ts";
 
 /** Options of a `LeaderElector`. */
 export interface LeaderElectorOptions {
@@ -45,18 +46,11 @@ export type LeaderSettings = Readonly<
   Required<Omit<LeaderElectorOptions, Callback>> & { [Name in Callback]: LeaderElectorOptions[Name] | undefined } & {
     /** From one renewal to the next, in milliseconds. */
     readonly renewIntervalMs: number;
-    /** How long one acquisition or renewal may take, in milliseconds: so that there is a second one before the deadline. */
-    readonly callBudgetMs: number;
-  }
+  } & LeaseTimes
 >;
 
-const LEASE_METHODS = ["acquire", "renew", "release"] as const;
-
 const RULES: OptionRules = {
-  store: rules.custom("a LedgerStore with leases", (value) => {
-    const leases = (value as { leases?: Record<string, unknown> | null } | null | undefined)?.leases;
-    return typeof leases === "object" && LEASE_METHODS.every((name) => typeof leases?.[name] === "function");
-  }),
+  store: leaseStore("acquire", "renew", "release"),
   name: rules.name,
   identity: rules.name,
   leaseDurationMs: rules.durationMs,
@@ -78,21 +72,14 @@ const SCHEMA = optionsSchema(RULES, ["store", "name"]);
  */
 export function leaderSettings(options: LeaderElectorOptions): LeaderSettings {
   parseOptions("LeaderElector", SCHEMA, options);
-  const { leaseDurationMs = 15_000, renewDeadlineMs = 10_000, retryPeriodMs = 2_000, random = systemRandom } = options;
-  if (leaseDurationMs <= renewDeadlineMs)
-    throw invalidOptions("LeaderElector", "leaseDurationMs must be greater than renewDeadlineMs");
-  // In whole numbers: 1.2 is none that a double holds.
-  if (5 * renewDeadlineMs <= 6 * retryPeriodMs)
-    throw invalidOptions("LeaderElector", "renewDeadlineMs must be greater than 1.2 times retryPeriodMs");
+  const { random = systemRandom } = options;
+  const times = leaseTimes("LeaderElector", options);
   return Object.freeze({
     store: options.store,
     name: options.name,
     identity: options.identity ?? makeNonce(random),
-    leaseDurationMs,
-    renewDeadlineMs,
-    retryPeriodMs,
-    renewIntervalMs: retryPeriodMs,
-    callBudgetMs: renewDeadlineMs / 2,
+    ...times,
+    renewIntervalMs: times.retryPeriodMs,
     onStartedLeading: options.onStartedLeading,
     onStoppedLeading: options.onStoppedLeading,
     onNewLeader: options.onNewLeader,

@@ -1,7 +1,7 @@
 import { ManualClock } from "evenkeel/testing";
 import { describe, expect, it } from "vitest";
 import { Stopwatch } from "../../src/clock.ts";
-import { Leadership } from "../../src/coordination/leadership.ts";
+import { LeaseTerm } from "../../src/coordination/lease-term.ts";
 import { nodeClock, setUpElection, stopAll, toldOf } from "./set-up.ts";
 
 const CALL = { timeoutMs: 1_000 };
@@ -242,7 +242,7 @@ describe("a term", () => {
   it("that is over is not revived by a renewal which the store granted", async () => {
     const clock = new ManualClock();
     const own = nodeClock(clock);
-    const leadership = new Leadership(own, { epoch: 7, since: new Stopwatch(own), forMs: 1_000 });
+    const leadership = new LeaseTerm(own, { epoch: 7, since: new Stopwatch(own), forMs: 1_000 });
     const sent = new Stopwatch(own);
     own.block(1_000);
     leadership.confirm(sent, 5_000);
@@ -253,7 +253,7 @@ describe("a term", () => {
 
   it("keeps the reason for which it ended first", async () => {
     const clock = new ManualClock();
-    const leadership = new Leadership(clock, { epoch: 7, since: new Stopwatch(clock), forMs: 1_000 });
+    const leadership = new LeaseTerm<"stopped">(clock, { epoch: 7, since: new Stopwatch(clock), forMs: 1_000 });
     leadership.drain();
     expect([leadership.signal.aborted, leadership.isHeld()]).toEqual([true, true]);
     leadership.end("stopped");
@@ -267,7 +267,7 @@ describe("a term", () => {
     const clock = new ManualClock();
     const since = new Stopwatch(clock);
     await clock.set(clock.now() + 500);
-    const leadership = new Leadership(clock, { epoch: 7, since, forMs: 1_000 });
+    const leadership = new LeaseTerm(clock, { epoch: 7, since, forMs: 1_000 });
     await clock.set(clock.now() - 500);
     await clock.advance(999);
     expect(leadership.isHeld()).toBe(true);

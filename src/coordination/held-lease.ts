@@ -2,11 +2,11 @@ import { type Clock, Stopwatch } from "../clock.ts";
 import { makeNonce, type Random } from "../random.ts";
 import type { LeaseHolder, LeaseView, LedgerStore } from "../store.ts";
 import { storeOperation } from "../store-operation.ts";
-import type { Leadership, LeadershipGrant } from "./leadership.ts";
+import type { LeaseGrant, LeaseTerm } from "./lease-term.ts";
 
 /** What came of asking for the lease. */
 export type Candidacy =
-  | { readonly status: "granted"; readonly grant: LeadershipGrant }
+  | { readonly status: "granted"; readonly grant: LeaseGrant }
   | { readonly status: "held"; readonly by: LeaseView };
 
 /** How one lease is held. All durations in milliseconds. */
@@ -29,7 +29,7 @@ export interface LeaseTerms {
 }
 
 /** A lease as one who wants it, or has it, sees it in the store. */
-export class LeaderLease {
+export class HeldLease {
   readonly #terms: LeaseTerms;
   /**
    * Names one acquisition. Kept until that is known to be ours, whatever is answered before: a request that was thought lost may still
@@ -39,6 +39,11 @@ export class LeaderLease {
 
   constructor(terms: LeaseTerms) {
     this.#terms = terms;
+  }
+
+  /** Whether we asked for it and were not told that it is ours: a request that was thought lost may have got it. */
+  get isAskedFor(): boolean {
+    return this.#nonce !== undefined;
   }
 
   /**
@@ -63,33 +68,33 @@ export class LeaderLease {
   }
 
   /**
-   * Renews until the leadership is over, and ends it when the store says that the lease is another's. A renewal that fails changes nothing
+   * Renews until the term is over, and ends that when the store says that the lease is another's. A renewal that fails changes nothing
    * but what is left.
    * @param onError - gets what the store failed with.
    */
-  async keepRenewed(leadership: Leadership, onError: (error: unknown) => void): Promise<void> {
+  async keepRenewed<Why extends string>(term: LeaseTerm<Why>, onError: (error: unknown) => void): Promise<void> {
     const { store, leaseDurationMs, clock, random, callBudgetMs, renewIntervalMs, retryPeriodMs } = this.#terms;
-    const request = { ...this.#holder(leadership.epoch), durationMs: leaseDurationMs };
+    const request = { ...this.#holder(term.epoch), durationMs: leaseDurationMs };
     // Little may be left of a lease whose grant was heard of late.
-    await leadership.rest(Math.min(renewIntervalMs, Math.max(0, leadership.leftMs() / 2)));
-    while (!leadership.over.aborted) {
+    await term.rest(Math.min(renewIntervalMs, Math.max(0, term.leftMs() / 2)));
+    while (!term.over.aborted) {
       let nextMs = renewIntervalMs;
       const since = new Stopwatch(clock);
       try {
         const result = await storeOperation({
           clock,
           random,
-          budgetMs: Math.min(callBudgetMs, leadership.leftMs()),
-          signal: leadership.over,
+          budgetMs: Math.min(callBudgetMs, term.leftMs()),
+          signal: term.over,
           send: (call) => store.leases.renew(request, call),
         });
-        if (result.status !== "renewed") return leadership.end(result.status);
-        leadership.confirm(since, this.#validMs(result.remainingMs));
+        if (result.status !== "renewed") return term.end(result.status);
+        term.confirm(since, this.#validMs(result.remainingMs));
       } catch (error) {
-        if (!leadership.over.aborted) onError(error);
+        if (!term.over.aborted) onError(error);
         nextMs = retryPeriodMs;
       }
-      await leadership.rest(Math.max(0, nextMs - since.elapsedMs()));
+      await term.rest(Math.max(0, nextMs - since.elapsedMs()));
     }
   }
 

@@ -1,9 +1,16 @@
 import type { Clock, Stopwatch, Timer } from "../clock.ts";
 import { EvenkeelError } from "../errors.ts";
-import type { LeaderStopReason } from "../events.ts";
+import { Rest } from "./rest.ts";
+
+/**
+ * Why a lease is held no longer, though nobody gave it up.
+ * - `deadline`: the holder's own deadline passed before a renewal was confirmed.
+ * - `lost`, `missing`: the store said so.
+ */
+export type LeaseLoss = "deadline" | "lost" | "missing";
 
 /** What was granted: for how long, counted from before it was asked for. */
-export interface LeadershipGrant {
+export interface LeaseGrant {
   readonly epoch: number;
   /** Started before the request was sent. */
   readonly since: Stopwatch;
@@ -12,35 +19,36 @@ export interface LeadershipGrant {
 }
 
 /**
- * One term of a leader, which fences itself: it does not hold when a renewal has not been confirmed in time, counted from before it
- * was sent, by the clock that went further. That is so while a renewal hangs, and after the event loop was held up or the machine
- * suspended, since whoever asks measures anew and relies on no timer.
+ * The time for which somebody holds a lease, who fences himself: it is not held when a renewal has not been confirmed in time, counted
+ * from before it was sent, by the clock that went further. That is so while a renewal hangs, and after the event loop was held up or
+ * the machine suspended, since whoever asks measures anew and relies on no timer.
  *
  * By the monotonic clock it is then over. Where only the wall clock says so, the machine was suspended, or the clock was set: the
- * term is in doubt, does not hold, and asks for a renewal at once. Since the store renews no lease that has lapsed, one that is
- * confirmed shows that the lease was ours throughout.
+ * term is in doubt, is not held, and asks for a renewal at once. Since the store renews no lease that has lapsed, one that is
+ * confirmed shows that it was ours throughout.
  *
- * Gray and Cheriton, "Leases" (1989), for the deadline on the holder's side.
+ * Gray and Cheriton, "Leases" (1989), for the deadline on the holder's side. `Why` are the reasons for which the holder gives it up.
  */
-export class Leadership {
+export class LeaseTerm<Why extends string = never> {
   readonly epoch: number;
   /** Aborts when the work under it has to end: at {@link drain}, or when it is over. */
   readonly signal: AbortSignal;
   /** Aborts when it is over. */
   readonly over: AbortSignal;
   /** Resolves when it is over, with why. */
-  readonly ended: Promise<LeaderStopReason>;
+  readonly ended: Promise<LeaseLoss | Why>;
   readonly #clock: Clock;
   readonly #work = new AbortController();
   readonly #term = new AbortController();
-  #confirmed: Omit<LeadershipGrant, "epoch">;
+  readonly #rest: Rest;
+  #confirmed: Omit<LeaseGrant, "epoch">;
   #timer: Timer | undefined;
   #isDoubted = false;
-  #wake = (): void => {};
-  #resolveEnded!: (why: LeaderStopReason) => void;
+  #resolveEnded!: (why: LeaseLoss | Why) => void;
 
-  constructor(clock: Clock, grant: LeadershipGrant) {
+  constructor(clock: Clock, grant: LeaseGrant) {
     this.#clock = clock;
+    this.#rest = new Rest(clock);
     this.epoch = grant.epoch;
     this.signal = this.#work.signal;
     this.over = this.#term.signal;
@@ -79,29 +87,21 @@ export class Leadership {
   }
 
   /** Resolves after `ms` milliseconds, and earlier when it is over or comes into doubt. For whoever renews it. */
-  rest(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.over.aborted) return resolve();
-      const timer = this.#clock.setTimer(ms, () => this.#wake());
-      this.#wake = () => {
-        timer.clear();
-        this.#wake = () => {};
-        resolve();
-      };
-    });
+  async rest(ms: number): Promise<void> {
+    if (!this.over.aborted) await this.#rest.for(ms);
   }
 
   /** Tells those who work under it to come to an end. It holds until {@link end}. */
   drain(): void {
-    this.#work.abort(notLeader("The leader was asked to stop."));
+    this.#work.abort(notLeader("The lease is about to be given up."));
   }
 
   /** It holds no longer. Only the first reason counts. */
-  end(why: LeaderStopReason): void {
+  end(why: LeaseLoss | Why): void {
     if (this.over.aborted) return;
     this.#timer?.clear();
-    this.#wake();
-    this.#term.abort(notLeader(`The leadership is over: ${why}.`));
+    this.#rest.end();
+    this.#term.abort(notLeader(`The lease is held no longer: ${why}.`));
     this.#work.abort(this.over.reason);
     this.#resolveEnded(why);
   }
@@ -110,7 +110,7 @@ export class Leadership {
   #doubt(): void {
     if (this.#isDoubted) return;
     this.#isDoubted = true;
-    this.#wake();
+    this.#rest.end();
   }
 
   #arm(): void {

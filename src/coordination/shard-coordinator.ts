@@ -1,0 +1,229 @@
+import { onAbort } from "../abort-listeners.ts";
+import { emitTo, type ShardEvent } from "../events.ts";
+import type { ShardGate } from "../reconcile/gates.ts";
+import { HeldShard, notHeld, type ShardWork } from "./held-shard.ts";
+import { jumpHash } from "./jump-hash.ts";
+import { LeaseTerm } from "./lease-term.ts";
+import { Rest } from "./rest.ts";
+import { ShardAssignment } from "./shard-assignment.ts";
+import { ShardLeases } from "./shard-leases.ts";
+import { ShardMembership } from "./shard-membership.ts";
+import { type ShardCoordinatorOptions, type ShardSettings, shardSettings } from "./shard-settings.ts";
+
+/** So many shards are asked for at a time. */
+const LANES = 16;
+
+type DistributedOmit<Event, Names extends string> = Event extends unknown ? Omit<Event, Names> : never;
+type News = DistributedOmit<ShardEvent, "at" | "division" | "member">;
+
+/**
+ * Divides keys among the processes that are there: a key belongs to one of a fixed number of shards (`jumpHash`), a shard to one of the
+ * live members (`rendezvous`), and who acts on it holds the shard's lease. So each key is one member's at a time, and when members come
+ * or go, only those shards move that have to.
+ *
+ * - A shard that moves while its holder lives is handed over: nothing new begins, what runs settles, the lease is given up, and only then
+ *   the next member gets it, under a higher epoch. The shards of a member that died are free once their leases have lapsed.
+ * - Each shard is fenced like the lead of a `LeaderElector`: {@link owns} turns false by `renewDeadlineMs`, whatever the store does.
+ *   What a process does that was suspended between asking and the effect no lease can prevent: hand {@link epochOf} to a target
+ *   that refuses a lower one. The ledger does so with the writes of a `Reconciler({ shards })`.
+ * - It is a `ShardGate`.
+ *
+ * @example
+ * ```ts
+ * const shards = new ShardCoordinator({ store, name: "pollers", member: hostname() });
+ * shards.start();
+ * for (const feed of feeds) if (shards.owns(feed.id)) await shards.run(feed.id, ({ signal }) => poll(feed, signal));
+ * process.once("SIGTERM", () => shards.stop());
+ * ```
+ */
+export class ShardCoordinator implements ShardGate {
+  readonly #settings: ShardSettings;
+  readonly #leases: ShardLeases;
+  readonly #assignment: ShardAssignment;
+  readonly #rest: Rest;
+  /** Until nothing runs under them any more. */
+  readonly #held = new Map<number, { readonly shard: HeldShard; readonly over: Promise<void> }>();
+  readonly #listeners = new Set<() => void>();
+  /** There while it takes part. */
+  #stopping: AbortController | undefined;
+  #ended: Promise<void> = Promise.resolve();
+
+  /** @throws EvenkeelError `INVALID_OPTIONS` */
+  constructor(options: ShardCoordinatorOptions) {
+    this.#settings = shardSettings(options);
+    this.#leases = new ShardLeases(this.#settings);
+    this.#assignment = new ShardAssignment(this.#settings.shards);
+    this.#rest = new Rest(this.#settings.clock);
+  }
+
+  /** Begins to take part. Twice is harmless. */
+  start(): void {
+    if (this.#stopping !== undefined) return;
+    const stopping = new AbortController();
+    this.#stopping = stopping;
+    this.#ended = this.#ended.then(() => this.#takePart(stopping.signal));
+  }
+
+  /**
+   * Leaves: nothing new begins, and each shard is given up once what runs under it has settled, so that others take over at once. Resolves
+   * after that, with no timer left; twice is harmless. Where the store does not answer, leases have to lapse.
+   */
+  stop(): Promise<void> {
+    this.#stopping?.abort();
+    this.#stopping = undefined;
+    return this.#ended;
+  }
+
+  /** The shard of a key: the same for all members, at all times. */
+  shardOf(key: string): number {
+    return jumpHash(key, this.#settings.shards);
+  }
+
+  /** Whether this member may begin something for the key at this moment. To be asked before each effect. */
+  owns(key: string): boolean {
+    return this.#held.get(this.shardOf(key))?.shard.isOpen() ?? false;
+  }
+
+  /** The epoch under which this member holds the key's shard, also while that is handed over; higher than that of every holder before. */
+  epochOf(key: string): number | undefined {
+    const shard = this.#held.get(this.shardOf(key))?.shard;
+    return shard?.isHeld() ? shard.epoch : undefined;
+  }
+
+  /** The shards under which this member may begin something, in order. */
+  ownedShards(): number[] {
+    const open = [...this.#held.values()].filter(({ shard }) => shard.isOpen());
+    return open.map(({ shard }) => shard.shard).sort((a, b) => a - b);
+  }
+
+  /**
+   * Runs work on a key whose shard this member holds; the shard is not handed over until it has settled. Where the shard is lost,
+   * `signal` aborts, and nothing keeps the work from going on but itself.
+   * @throws EvenkeelError `NOT_LEADER` where the shard is not ours; the work does not begin.
+   */
+  async run<T>(key: string, work: (held: ShardWork) => T | Promise<T>): Promise<T> {
+    const shard = this.shardOf(key);
+    const held = this.#held.get(shard);
+    if (held === undefined) throw notHeld(shard);
+    return held.shard.run(work);
+  }
+
+  /** Calls back whenever this member owns other shards than before. Returns what ends that. */
+  onChange(listener: () => void): () => void {
+    const entry = (): void => listener();
+    this.#listeners.add(entry);
+    return () => void this.#listeners.delete(entry);
+  }
+
+  async #takePart(stopping: AbortSignal): Promise<void> {
+    const membership = new ShardMembership(this.#settings, this.#leases, {
+      onError: (error) => this.#emit({ type: "shard_error", of: "store", error }),
+      onRefusal: (error) => this.#emit({ type: "membership_refused", error }),
+    });
+    const leave = (): void => {
+      this.#rest.end();
+      this.#handOver("stopped");
+    };
+    const stopListening = onAbort(stopping, leave);
+    while (!stopping.aborted) {
+      const ms = await this.#round(membership, stopping);
+      if (!stopping.aborted) await this.#rest.for(ms);
+    }
+    stopListening();
+    // What was got while we were told to stop.
+    this.#handOver("stopped");
+    // First: the others then know whose the shards are to be.
+    await membership.leave();
+    while (this.#held.size > 0) await Promise.all([...this.#held.values()].map(({ over }) => over));
+    this.#assignment.update([]);
+  }
+
+  /** Looks who is there, and gives and takes accordingly. @returns milliseconds until the next look. */
+  async #round(membership: ShardMembership, stopping: AbortSignal): Promise<number> {
+    const { retryPeriodMs, member } = this.#settings;
+    try {
+      const members = await membership.refresh({ isIdle: this.#held.size === 0 });
+      if (stopping.aborted) return 0;
+      if (this.#assignment.update(members))
+        this.#emit({ type: "members_changed", members: members.map(({ id, weight }) => ({ id, weight })) });
+      const ours = new Set(this.#assignment.of(member));
+      this.#handOver("moved", (shard) => !ours.has(shard));
+      const missing = [...ours].filter((shard) => !this.#held.has(shard));
+      return await this.#acquire(missing, stopping);
+    } catch (error) {
+      // What is held stays so, as long as its own leases are renewed.
+      this.#emit({ type: "shard_error", of: "store", error });
+      return retryPeriodMs;
+    }
+  }
+
+  /** Takes those that are free. @returns milliseconds until others may be. */
+  async #acquire(missing: readonly number[], stopping: AbortSignal): Promise<number> {
+    const { retryPeriodMs } = this.#settings;
+    if (missing.length === 0) return retryPeriodMs;
+    const taken = await this.#leases.taken();
+    const free = missing.filter((shard) => !taken.has(shard));
+    const take = async (): Promise<void> => {
+      for (let shard = free.shift(); shard !== undefined && !stopping.aborted; shard = free.shift())
+        await this.#take(shard, stopping);
+    };
+    // Where the store fails for one, the others are not asked for.
+    const lanes = Array.from({ length: LANES }, () => take().finally(() => void free.splice(0)));
+    const [failed] = (await Promise.allSettled(lanes)).filter(({ status }) => status === "rejected");
+    if (failed?.status === "rejected") throw failed.reason;
+    const soonestMs = missing.reduce((ms, shard) => Math.min(ms, taken.get(shard) ?? ms), retryPeriodMs);
+    // A lease with nothing left by a clock that lags must not be asked for in a hot loop.
+    return Math.max(soonestMs, retryPeriodMs / 10);
+  }
+
+  async #take(shard: number, stopping: AbortSignal): Promise<void> {
+    const { clock, onAssigned, onRevoked } = this.#settings;
+    const lease = this.#leases.ofShard(shard);
+    const candidacy = await lease.acquire();
+    if (candidacy.status === "held") return;
+    const term = new LeaseTerm<"moved" | "stopped" | "failed">(clock, candidacy.grant);
+    const { epoch } = term;
+    if (stopping.aborted || !term.isHeld()) {
+      // The answer came too late to be of use.
+      term.end("stopped");
+      return lease.release(epoch);
+    }
+    const held = new HeldShard({
+      shard,
+      term,
+      lease,
+      callbacks: { onAssigned, onRevoked },
+      onError: (of, error) => this.#emit({ type: "shard_error", of, shard, error }),
+    });
+    const over = this.#hold(held);
+    this.#held.set(shard, { shard: held, over });
+  }
+
+  async #hold(held: HeldShard): Promise<void> {
+    const { shard, epoch } = held;
+    // Once it can be found.
+    await Promise.resolve();
+    this.#emit({ type: "shard_assigned", shard, epoch });
+    this.#changed();
+    const reason = await held.untilOver();
+    this.#held.delete(shard);
+    this.#emit({ type: "shard_revoked", shard, epoch, reason });
+    this.#changed();
+    // It may be ours again; after a failure not before the next regular look.
+    const { member } = this.#settings;
+    if (reason !== "failed" && this.#assignment.of(member).includes(shard)) this.#rest.end();
+  }
+
+  #handOver(why: "moved" | "stopped", isMeant: (shard: number) => boolean = () => true): void {
+    for (const { shard } of this.#held.values()) if (isMeant(shard.shard)) shard.handOver(why);
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  #emit(news: News): void {
+    const { clock, name, member, onEvent } = this.#settings;
+    emitTo(onEvent, { at: clock.now(), division: name, member, ...news });
+  }
+}
