@@ -92,7 +92,7 @@ export class RedisConfirmations {
     if (asked.length === 0) return;
     lane.underWay = asked;
     const { replicas, timeoutMs } = this.#wait;
-    const leftMs = asked.reduce((most, { endsAt }) => Math.max(most, endsAt - now), 0);
+    const leftMs = this.#leftOf(asked);
     const end = (): void => {
       timer.clear();
       if (lane.underWay !== asked) return;
@@ -106,7 +106,7 @@ export class RedisConfirmations {
       end();
     };
     const timer = this.#clock.setTimer(boundMs, onSilence, { ref: false });
-    this.#ask(lane, asked, Math.max(1, Math.min(timeoutMs, Math.floor(leftMs)))).then(
+    this.#ask(lane, asked).then(
       (answers) => {
         const waited = answers.at(-1);
         if (waited?.status !== "fulfilled") {
@@ -130,9 +130,10 @@ export class RedisConfirmations {
   }
 
   /** One answer each, and that of `WAIT`. */
-  async #ask(lane: Lane, asked: readonly Asked[], waitMs: number): Promise<PromiseSettledResult<unknown>[]> {
+  async #ask(lane: Lane, asked: readonly Asked[]): Promise<PromiseSettledResult<unknown>[]> {
     const { text, sha } = this.#touch;
     const send = (texts: number): Promise<PromiseSettledResult<unknown>[]> => {
+      const waitMs = Math.max(1, Math.floor(Math.min(this.#wait.timeoutMs, this.#leftOf(asked))));
       const touches = asked.map(({ parameters }, at) => [
         ...(at < texts ? ["EVAL", text] : ["EVALSHA", sha]),
         ...parameters,
@@ -146,10 +147,19 @@ export class RedisConfirmations {
       if (lane.isKnown) return answers;
     } catch (error) {
       if (!isNoScript(error)) throw error;
+      lane.isKnown = false;
     }
+    // Of a new primary, to which the driver has sent again what was lost with the one before.
+    if (lane.underWay !== asked) throw new Error("the answer came too late");
     const answers = await send(asked.length);
     lane.isKnown = true;
     return answers;
+  }
+
+  /** For how long anybody waits. */
+  #leftOf(asked: readonly Asked[]): number {
+    const now = this.#clock.monotonic();
+    return asked.reduce((most, { endsAt }) => Math.max(most, endsAt - now), 0);
   }
 
   #laneOf(key: string): Lane {

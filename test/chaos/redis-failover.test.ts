@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { type RedisStoreOptions, redisStore } from "../../adapters/stores/redis.ts";
+import { redisClientOf } from "../../adapters/stores/redis-client-detection.ts";
 import { isEvenkeelError, withIdempotency } from "../../src/index.ts";
 import { askRedis } from "../support/ask-redis.ts";
 import { describeRedisServers } from "../support/engines.ts";
@@ -8,8 +9,12 @@ import { type RedisSentinel, startSentinel } from "../support/redis-sentinel.ts"
 import { endServers } from "../support/server-process.ts";
 import { until } from "../support/until.ts";
 
-/** The bound of a call that has to find the new primary first. */
-const THROUGH_FAILOVER_MS = 20_000;
+/** The bound of a call that is to succeed, however busy the machine is. */
+const PATIENT_MS = 20_000;
+/** The bound of a call that nobody can serve. */
+const UNSERVED_MS = 2_000;
+/** For how long calls that have to find the new primary first are repeated. */
+const THROUGH_FAILOVER_MS = 30_000;
 
 // A primary acknowledges a write before its replicas have it (redis.io/docs: "Redis Sentinel, consistency"), so a failover can
 // take back what a caller was told. The first test shows that it does, so that docs/guarantees.md stays honest.
@@ -31,15 +36,16 @@ function failsOver({ open }: (typeof sentinelDrivers)[number]): void {
     const store = redisStore(client, options);
     closing.push(() => store.close());
     const seen = { runs: 0 };
-    const pay = withIdempotency(
-      async (_: object) => {
-        seen.runs += 1;
-        return `run ${seen.runs}`;
-      },
-      // A claim that too few replicas confirmed, and that could not be undone either, is over before a caller has waited its time.
-      { store, operation: "pay", inFlight: "wait", storeTimeoutMs: 2_000, leaseMs: 3_000 },
-    );
-    return { pay, seen };
+    const bounded = (storeTimeoutMs: number) =>
+      withIdempotency(
+        async (_: object) => {
+          seen.runs += 1;
+          return `run ${seen.runs}`;
+        },
+        // A claim that too few replicas confirmed, and that could not be undone either, is over before a caller has waited its time.
+        { store, operation: "pay", inFlight: "wait", storeTimeoutMs, leaseMs: 8_000 },
+      );
+    return { pay: bounded(PATIENT_MS), payInVain: bounded(UNSERVED_MS), seen };
   }
 
   type Payment = Awaited<ReturnType<typeof ledgerOn>>["pay"];
@@ -89,10 +95,10 @@ function failsOver({ open }: (typeof sentinelDrivers)[number]): void {
 
   it("loses nothing that was acknowledged with `durability`: what no replica has, does not run (I1, I19)", async () => {
     const sentinel = await startSentinel();
-    const { pay, seen } = await ledgerOn(sentinel, { durability: { replicas: 1, timeoutMs: 300 } });
+    const { pay, payInVain, seen } = await ledgerOn(sentinel, { durability: { replicas: 1, timeoutMs: 300 } });
     await pay({}, { key: "before" });
     await loseThePrimary(sentinel, async () => {
-      await expect(pay({}, { key: "k" })).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+      await expect(payInVain({}, { key: "k" })).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
       expect(seen.runs).toBe(1);
     });
     expect(await once(pay, "k")).toMatchObject({ replayed: false, attempt: 1, value: "run 2" });
@@ -115,22 +121,27 @@ function failsOver({ open }: (typeof sentinelDrivers)[number]): void {
     closing.push(close);
     const { executions, ...store } = redisStore(client, { durability: { replicas: 1, timeoutMs: 500 } });
     closing.push(() => store.close());
-    const claim = (id: string, timeoutMs: number) => {
+    const idOf = (name: string): string => name.repeat(32);
+    const claim = (name: string, timeoutMs: number) => {
       const lease = { leaseMs: 60_000, retentionMs: 60_000, onAbandoned: "takeover" } as const;
-      return executions.claim({ id: id.repeat(32), operation: "o", scope: "", nonce: "n", ...lease }, { timeoutMs });
+      return executions.claim({ id: idOf(name), operation: "o", scope: "", nonce: "n", ...lease }, { timeoutMs });
     };
-    await claim("aa", 5_000);
-    await sentinel.primary().kill();
+    await claim("aa", PATIENT_MS);
+    // The replicas too, so that nobody is promoted before all of the calls have been given up.
+    const replicas = sentinel.replicas();
+    await Promise.all([sentinel.primary(), ...replicas].map((server) => server.kill()));
+    // What is sent before is under way when the connection is lost, and both drivers send that again.
+    await until("the loss is seen", () => redisClientOf("the first argument", client).state !== "ready");
     for (let tries = 0; tries < 10; tries += 1) {
       await expect(claim("bb", 20)).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
     }
+    await Promise.all(replicas.map((replica) => replica.restart()));
     await sentinel.failedOver();
     await until("the store answers", async () => {
-      await executions.get("aa".repeat(32), { timeoutMs: 2_000 });
+      expect(await executions.get(idOf("bb"), { timeoutMs: PATIENT_MS })).toBeUndefined();
       return true;
     });
-    // A read waits for no replicas. What was sent before the connection was seen to be lost is sent again by both drivers.
-    const stats = await askRedis(sentinel.primary().port, "INFO commandstats");
-    expect(Number(/cmdstat_wait:calls=(\d+)/.exec(stats)?.[1] ?? 0)).toBeLessThanOrEqual(2);
+    // A read waits for no replicas.
+    expect(await askRedis(sentinel.primary().port, "INFO commandstats")).not.toContain("cmdstat_wait");
   });
 }
