@@ -6,7 +6,14 @@ import { redisStore } from "../../../adapters/stores/redis.ts";
 import { groupKeys } from "../../../adapters/stores/redis-resources-keys.ts";
 import type { Random } from "../../../src/random.ts";
 import { silentSince } from "../../../src/resource-heartbeats.ts";
-import type { LedgerStore, ResourceRow, ResourceState, ResourceStore, ResourceWrite } from "../../../src/store.ts";
+import type {
+  Fence,
+  LedgerStore,
+  ResourceRow,
+  ResourceState,
+  ResourceStore,
+  ResourceWrite,
+} from "../../../src/store.ts";
 import { ManualClock, seededRandom } from "../../../src/testing/index.ts";
 import { describeRedis, redisUrl } from "../../support/engines.ts";
 import { timedNodeRedis } from "../../support/redis-time.ts";
@@ -14,10 +21,12 @@ import { timedNodeRedis } from "../../support/redis-time.ts";
 const CALL = { timeoutMs: 30_000 };
 const STATES: readonly ResourceState[] = ["PENDING", "PROVISIONED", "FAILED", "TERMINATING", "TERMINATED"];
 const TEXTS = ["", "plain", "a b - \n \r 1", "\u{1f980}\uffee\u0000é", '{"n":9007199254740993}'];
+const FENCES = ["a", "A", "shard 17", "\u{1f980}"];
 const NUMBERS = [0, 1, 17, 2 ** 40, Number.MAX_SAFE_INTEGER];
 const OPERATIONS = 400;
 /** What each run has to come across. */
-const MEETS = /applied|conflict|fenced|superseded|accepted|missing|"reset":true|nextInMs/g;
+const MEETS =
+  /^\{"status":"fenced"|"fences":\[|applied|conflict|fenced|superseded|accepted|missing|"reset":true|nextInMs/g;
 
 describeRedis("redisStore's resources beside the memory store's", () => {
   it.each([1, 2, 3, 4])("answers whatever is asked as the pure decisions do (seed %i)", async (seed) => {
@@ -37,7 +46,7 @@ describeRedis("redisStore's resources beside the memory store's", () => {
         const answer = JSON.stringify(await pair.step()) ?? "";
         for (const [word] of answer.matchAll(MEETS)) met.add(word);
       }
-      expect(met.size, `the run came across ${[...met]} alone`).toBe(8);
+      expect(met.size, `the run came across ${[...met]} alone`).toBe(10);
       for (const group of ["workers", "others"]) await expectWholeIndexes(client as never, groupKeys(prefix, group));
     } finally {
       await redis.close();
@@ -76,8 +85,9 @@ class Pair {
     switch (this.pick(["apply", "apply", "apply", "beat", "desire", "list", "changes", "stale", "purge", "rest"])) {
       case "apply": {
         const writes = Array.from({ length: this.pick([0, 1, 2, 5]) }, () => this.#write());
+        const fences = this.#fences(writes);
         const status = this.pick([undefined, undefined, ...TEXTS]);
-        const request = { group, epoch, writes, ...(status === undefined ? {} : { status }) };
+        const request = { group, epoch, writes, ...fences, ...(status === undefined ? {} : { status }) };
         return this.#both((store) => store.apply(request, CALL));
       }
       case "beat": {
@@ -129,6 +139,7 @@ class Pair {
       ...optional("externalId"),
       ...optional("reason"),
       ...this.pick(leases),
+      ...this.pick([{}, { fence: this.pick(FENCES) }]),
     };
     const isCreation = row === undefined || this.#random.float() < 0.4;
     const write: ResourceWrite = isCreation
@@ -143,6 +154,24 @@ class Pair {
         };
     this.#written.push(write);
     return write;
+  }
+
+  /** Those that the writes stand under, and others, in any order. */
+  #fences(writes: readonly ResourceWrite[]): { readonly fences?: readonly Fence[] } {
+    const needed = writes.flatMap(({ fence }) => fence ?? []);
+    const others = FENCES.filter(() => this.#random.float() < 0.3);
+    const names = [
+      ...new Set(
+        this.pick([
+          [...needed, ...others],
+          [...others, ...needed],
+        ]),
+      ),
+    ];
+    if (names.length === 0) return this.pick([{}, { fences: [] }]);
+    // They rise slowly, so that most are of an epoch that was seen, and some are late.
+    const epochs = names.map(() => this.pick([0, 1, 1, 1, 1, 2, 2, 3]) + Math.floor(this.#nonces / 100));
+    return { fences: names.map((name, index) => ({ name, epoch: epochs[index] as number })) };
   }
 
   async #changes(group: string, limit: number): Promise<unknown> {
