@@ -64,7 +64,7 @@ export async function frozenLedger(
   options: PostgresStoreOptions = {},
 ): Promise<ConformanceSubject> {
   const clock = new AdjustableClock();
-  const tablePrefix = newPrefix();
+  const { tablePrefix = newPrefix() } = options;
   const open = () => postgresStore(source, { listen: true, ...options, clock, tablePrefix });
   const query = (text: string, values: unknown[] = []): Promise<{ rows: unknown[] }> =>
     source instanceof PGlite ? source.query(text, values) : source.query(text, values);

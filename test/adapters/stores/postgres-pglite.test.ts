@@ -1,9 +1,11 @@
 import { describe, it } from "vitest";
 import { storeConformance } from "../../../src/testing/index.ts";
-import { CAPABILITIES, frozenLedger, usePGlite } from "../../support/postgres-ledgers.ts";
+import { emptiedLedgers } from "../../support/emptied-ledgers.ts";
+import { CAPABILITIES, usePGlite } from "../../support/postgres-ledgers.ts";
 
 describe("postgresStore on PGlite", () => {
   const database = usePGlite();
   const capabilities = { ...CAPABILITIES, watch: true, hooks: ["transact", "stall"] } as const;
-  storeConformance({ describe, it }, async () => frozenLedger(await database()), capabilities);
+  const ledger = emptiedLedgers();
+  storeConformance({ describe, it }, async () => ledger(await database()), capabilities);
 });
