@@ -45,6 +45,11 @@ export function groupOf(row: unknown): GroupRecord {
   };
 }
 
+/** @throws EvenkeelError `RECORD_CORRUPT` for a row that this version did not write. */
+export function fenceEpochOf(row: unknown): number {
+  return whole(row as Record<string, unknown>, "epoch");
+}
+
 /** The columns of a row of resources, in the order of {@link resourceColumnsOf}. Long texts come last. */
 export const RESOURCE_COLUMNS = [
   "group_name",

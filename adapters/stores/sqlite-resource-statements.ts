@@ -2,10 +2,10 @@ import { GROUP_COLUMNS, RESOURCE_COLUMNS, RESOURCE_FORMAT } from "./sqlite-resou
 import type { SqliteTables } from "./sqlite-schema.ts";
 
 /**
- * The statements on groups and resources. Each that answers "what of all these" goes along an index and reads what it answers:
- * `changes` and `longestSilent` over rows at rest read none and one.
+ * The statements on groups, resources and fences. Each that answers "what of all these" goes along an index and reads what it
+ * answers: `changes` and `longestSilent` over rows at rest read none and one.
  */
-export function resourceStatements({ groups, resources }: SqliteTables) {
+export function resourceStatements({ groups, resources, fences }: SqliteTables) {
   return {
     loadGroup: `SELECT * FROM ${groups} WHERE name = ?`,
     saveGroup: upsert(groups, GROUP_COLUMNS, ["name"]),
@@ -16,6 +16,10 @@ export function resourceStatements({ groups, resources }: SqliteTables) {
     stamp: `UPDATE ${resources} SET last_heartbeat_at = ?, silent_since = ?
       WHERE group_name = ? AND id = ? AND incarnation = ?`,
     remove: `DELETE FROM ${resources} WHERE group_name = ? AND id = ? AND incarnation = ?`,
+    // What is no epoch comes as NULL: node:sqlite throws at numbers that JavaScript can't keep.
+    loadFence: `SELECT CASE WHEN typeof(epoch) = 'integer' AND epoch BETWEEN 0 AND ${Number.MAX_SAFE_INTEGER} THEN epoch END
+      AS epoch FROM ${fences} WHERE group_name = ? AND name = ?`,
+    saveFence: upsert(fences, ["group_name", "name", "epoch"], ["group_name", "name"]),
     list: `SELECT * FROM ${resources} WHERE group_name = ? AND (id, incarnation) > (?, ?)
       AND (? IS NULL OR state IN (SELECT value FROM json_each(?))) ORDER BY id, incarnation LIMIT ?`,
     changes: `SELECT * FROM ${resources} WHERE group_name = ? AND sequence > ? ORDER BY sequence LIMIT ?`,

@@ -4,6 +4,7 @@ import { decideBeats, silentSince, staleAnswer } from "../../src/resource-heartb
 import {
   afterPurge,
   desiredOf,
+  type FencedRows,
   type GroupDecision,
   type GroupRecord,
   type ResourceContext,
@@ -15,7 +16,7 @@ import { copyOfApply, decideApply, decideDesired } from "../../src/resource-writ
 import type { ResourceStore } from "../../src/store.ts";
 import type { PreparedConnection, SqliteConnection } from "./sqlite-connection.ts";
 import { nextFencingNumber } from "./sqlite-fencing.ts";
-import { groupOf, groupRowOf, resourceColumnsOf, resourceOf } from "./sqlite-resource-rows.ts";
+import { fenceEpochOf, groupOf, groupRowOf, resourceColumnsOf, resourceOf } from "./sqlite-resource-rows.ts";
 import { resourceStatements } from "./sqlite-resource-statements.ts";
 import type { SqliteTables } from "./sqlite-schema.ts";
 
@@ -69,6 +70,17 @@ export function sqliteResources({ connection, tables, clock }: SqliteResourcesOp
     };
   }
 
+  function fencedRowsOf(on: PreparedConnection, group: string): FencedRows {
+    return {
+      ...rowsOf(on, group, (record) => on.statement(sql.save).run(...resourceColumnsOf(record))),
+      loadFence(name) {
+        const row = on.statement(sql.loadFence).get(group, name);
+        return row === undefined ? undefined : fenceEpochOf(row);
+      },
+      saveFence: ({ name, epoch }) => on.statement(sql.saveFence).run(group, name, epoch),
+    };
+  }
+
   return {
     getDesired(group, call) {
       return connection.read(call, (on) => desiredOf(loadGroup(on, group)));
@@ -81,12 +93,11 @@ export function sqliteResources({ connection, tables, clock }: SqliteResourcesOp
       });
     },
 
-    apply(request, call) {
+    async apply(request, call) {
       // The batch comes later: what the caller does to the writes until then must not get into the ledger.
       const own = copyOfApply(request);
       return connection.write(call, (on) => {
-        const rows = rowsOf(on, own.group, (record) => on.statement(sql.save).run(...resourceColumnsOf(record)));
-        return carryOut(on, decideApply(loadGroup(on, own.group), own, rows, contextOf(on)));
+        return carryOut(on, decideApply(loadGroup(on, own.group), own, fencedRowsOf(on, own.group), contextOf(on)));
       });
     },
 

@@ -11,6 +11,7 @@ export interface SqliteTables {
   readonly steps: string;
   readonly groups: string;
   readonly resources: string;
+  readonly fences: string;
   readonly leases: string;
 }
 
@@ -28,6 +29,7 @@ export function tablesOf(prefix: string): SqliteTables {
     steps: `"${prefix}steps"`,
     groups: `"${prefix}groups"`,
     resources: `"${prefix}resources"`,
+    fences: `"${prefix}fences"`,
     leases: `"${prefix}leases"`,
   };
 }
@@ -118,6 +120,12 @@ export function migrateSchema(handle: SqliteHandle, tables: SqliteTables): void 
           WHERE silent_since IS NOT NULL;
         CREATE INDEX ${indexOf(tables.resources, "terminated")} ON ${tables.resources} (group_name, state_changed_at)
           WHERE state = 'TERMINATED';
+        CREATE TABLE ${tables.fences} (
+          group_name TEXT NOT NULL,
+          name TEXT NOT NULL,
+          epoch INTEGER NOT NULL,
+          PRIMARY KEY (group_name, name)
+        );
         CREATE TABLE ${tables.leases} (
           name TEXT PRIMARY KEY NOT NULL,
           holder TEXT NOT NULL,

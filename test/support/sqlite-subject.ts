@@ -20,6 +20,7 @@ export const SQLITE_CAPABILITIES: StoreCapabilities = {
     executions: ["newerFormat", "missingField", "wrongType"],
     leases: ["wrongType"],
     resources: ["newerFormat", "wrongType"],
+    fences: ["wrongType"],
   },
 };
 
@@ -86,12 +87,14 @@ function placeOf(record: RecordName): [table: string, where: string, id: string[
       return ["schema", "true", []];
     case "resources":
       return ["resources", "group_name = ? AND id = ?", [record.group, record.id]];
+    case "fences":
+      return ["fences", "group_name = ? AND name = ?", [record.group, record.name]];
   }
 }
 
 function changeOf({ part }: RecordName, damage: RecordDamage): string {
   if (part === "ledger") return "version = 99";
-  if (part === "leases") return "epoch = 'two'";
+  if (part === "leases" || part === "fences") return "epoch = 'two'";
   switch (damage) {
     case "newerFormat":
       return "format = 2";

@@ -33,6 +33,7 @@ describe("the indexes behind a pass at rest", () => {
     ["load", "sqlite_autoindex"],
     ["stamp", "sqlite_autoindex"],
     ["list", "sqlite_autoindex"],
+    ["loadFence", "sqlite_autoindex"],
   ] as const)("answer %s, which reads no other rows and sorts none", async (name, index) => {
     const db = database();
     await sqliteStore(db).migrate();
@@ -40,7 +41,7 @@ describe("the indexes behind a pass at rest", () => {
     const values = Array.from(sql.matchAll(/\?/g), () => 1);
     const plan = db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...values) as { detail: string }[];
     const steps = plan.map(({ detail }) => detail);
-    const onRows = steps.filter((step) => step.includes("evenkeel_resources"));
+    const onRows = steps.filter((step) => /evenkeel_(resources|fences)/.test(step));
     expect(onRows.length).toBeGreaterThan(0);
     for (const step of onRows) expect(step).toMatch(new RegExp(`^SEARCH .*USING .*INDEX .*${index}`));
     expect(steps.filter((step) => step.includes("TEMP B-TREE"))).toEqual([]);
