@@ -5,6 +5,8 @@ import type { PostgresNames } from "./postgres-names.ts";
 export const RESOURCE_FORMAT = 1;
 /** The largest number that JavaScript keeps exactly: later moments never come. */
 export const MAX = Number.MAX_SAFE_INTEGER;
+/** By which a batch is given up. It never leaves the function that raises it. */
+export const CORRUPT_RECORD = "EK003";
 
 /** The last sign of life, see `silentSince`. Written alike everywhere, so that the index serves. */
 export function silentSince(row?: string): string {

@@ -1,4 +1,5 @@
 import type { PostgresNames } from "./postgres-names.ts";
+import { fencesTable } from "./postgres-resources-fences.ts";
 import { silentSince } from "./postgres-resources-functions.ts";
 import { heartbeatFunction } from "./postgres-resources-heartbeats.ts";
 import { readingFunctions } from "./postgres-resources-reads.ts";
@@ -22,7 +23,13 @@ import { writingFunctions } from "./postgres-resources-writes.ts";
  * Where the session's transactions are REPEATABLE READ or SERIALIZABLE, a wait ends with 40001 instead, and the store begins anew.
  */
 export function resourcesSchema(names: PostgresNames): string {
-  return [tables(names), writingFunctions(names), heartbeatFunction(names), readingFunctions(names)].join("\n");
+  return [
+    tables(names),
+    fencesTable(names),
+    writingFunctions(names),
+    heartbeatFunction(names),
+    readingFunctions(names),
+  ].join("\n");
 }
 
 /** No constraints beside the primary keys: what a row may hold is judged where it is read, and told as RECORD_CORRUPT. */

@@ -1,5 +1,7 @@
 import type { PostgresNames } from "./postgres-names.ts";
+import { decideFences, FENCE_VARIABLES } from "./postgres-resources-fences.ts";
 import {
+  CORRUPT_RECORD,
   isSoundGroup,
   isSoundResource,
   MAX,
@@ -17,9 +19,6 @@ export function writingFunctions(names: PostgresNames): string {
 /** An acknowledged write has to survive a crash, whatever the session's default is. For this transaction only. */
 const DURABLY = `
       IF current_setting('synchronous_commit') = 'off' THEN PERFORM set_config('synchronous_commit', 'on', true); END IF;`;
-
-/** By which a batch is given up. It never leaves the function. */
-const CORRUPT_RECORD = "EK003";
 
 /** Sets `g` to the group, made where there was none, and ours until the end; returns where the epoch is not admitted. */
 function admit(names: PostgresNames): string {
@@ -62,9 +61,9 @@ function setDesiredFunction(names: PostgresNames): string {
 /** The writes of a batch as a table, in their order. */
 const WRITES = `ROWS FROM (json_to_recordset(p_writes) AS (kind text, id text, nonce text, state text, spec text,
         external_id text, generation bigint, reason text, attempt bigint, lease_ms bigint, grants boolean,
-        after bigint, incarnation bigint, expected_version bigint, if_silent_for_ms bigint)) WITH ORDINALITY
+        fence text, after bigint, incarnation bigint, expected_version bigint, if_silent_for_ms bigint)) WITH ORDINALITY
         AS b(kind, id, nonce, state, spec, external_id, generation, reason, attempt, lease_ms, grants,
-        after, incarnation, expected_version, if_silent_for_ms, n)`;
+        fence, after, incarnation, expected_version, if_silent_for_ms, n)`;
 
 /** What a write says itself, and the lease that it gives. What it leaves out is gone. */
 const ASKED: Readonly<Record<string, string>> = {
@@ -96,14 +95,19 @@ function applyFunction(names: PostgresNames): string {
   return resourceFunction(names, {
     name: "apply_resources",
     kind: "writes",
-    parameters: "p_group text, p_epoch bigint, p_status text, p_writes json, p_timeout_ms bigint",
-    variables: "w record; v_known boolean; v_token bigint;",
+    parameters: "p_group text, p_epoch bigint, p_status text, p_fences json, p_writes json, p_timeout_ms bigint",
+    variables: `w record; v_known boolean; v_token bigint; ${FENCE_VARIABLES}`,
     body: `${admit(names)}
+      ${decideFences(names)}
       PERFORM FROM ${resources} e WHERE e.group_name = p_group AND (e.id, e.incarnation) IN
         (SELECT u.id, u.incarnation FROM json_to_recordset(p_writes) AS u(id text, incarnation bigint))
         ORDER BY e.id, e.incarnation FOR UPDATE;
       v_now := ${names.of("now")}();
       FOR w IN SELECT b.* FROM ${WRITES} ORDER BY b.n LOOP
+        IF v_lower ? w.fence THEN
+          RETURN NEXT json_build_object('fenced', v_lower -> w.fence);
+          CONTINUE;
+        END IF;
         IF w.kind = 'create' THEN
           SELECT * INTO r FROM ${resources} e WHERE e.group_name = p_group AND e.id = w.id
             ORDER BY e.incarnation DESC LIMIT 1;
@@ -145,8 +149,9 @@ function applyFunction(names: PostgresNames): string {
       END LOOP;
       UPDATE ${names.of("groups")} e SET epoch = p_epoch, status = COALESCE(p_status, e.status), sequence = g.sequence
         WHERE e.name = p_group
-        AND (e.epoch, e.status, e.sequence) IS DISTINCT FROM (p_epoch, COALESCE(p_status, e.status), g.sequence);
-      RETURN NEXT json_build_object('status', 'decided', 'now', v_now);
+        AND (v_raised IS NOT NULL
+          OR (e.epoch, e.status, e.sequence) IS DISTINCT FROM (p_epoch, COALESCE(p_status, e.status), g.sequence));
+      RETURN NEXT json_build_object('status', 'decided', 'now', v_now, 'fences', v_fences);
     EXCEPTION WHEN SQLSTATE '${CORRUPT_RECORD}' THEN
       -- Nothing of the batch stays, and what was answered so far means nothing.
       ${verdict("corrupt")}`,

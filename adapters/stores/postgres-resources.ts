@@ -1,37 +1,18 @@
 import { recordCorrupt } from "../../src/execution-record.ts";
+import { assertFences } from "../../src/resource-writes.ts";
 import type {
   ChangedSinceRequest,
+  Fence,
   HeartbeatResult,
-  ResourceRow,
   ResourceStore,
   ResourceWrite,
   StoreCall,
   WriteResult,
 } from "../../src/store.ts";
 import type { PostgresConnection } from "./postgres-connection.ts";
-import { originalText, storedText } from "./postgres-resources-texts.ts";
+import { rowOf, type StoredRow, textOf } from "./postgres-resources-rows.ts";
+import { storedText } from "./postgres-resources-texts.ts";
 import { assertStorable } from "./postgres-texts.ts";
-
-/** A row of the table as JSON, with the names of its columns. */
-interface StoredRow {
-  readonly group_name: string;
-  readonly id: string;
-  readonly incarnation: number;
-  readonly state: ResourceRow["state"];
-  readonly spec: string | null;
-  readonly external_id: string | null;
-  readonly generation: number;
-  readonly reason: string | null;
-  readonly attempt: number;
-  readonly fencing_token: number;
-  readonly created_at: number;
-  readonly state_changed_at: number;
-  readonly provisioned_at: number | null;
-  readonly last_heartbeat_at: number | null;
-  readonly lease_expires_at: number | null;
-  readonly version: number;
-  readonly sequence: number;
-}
 
 /** What a function answers at last; each status has its own part of it. */
 interface Verdict {
@@ -45,14 +26,14 @@ interface Verdict {
   readonly after: number;
   readonly reset: boolean;
   readonly nextInMs: number | null;
+  readonly fences: readonly Fence[] | null;
   readonly count: number;
   readonly answers: readonly HeartbeatResult["status"][];
 }
 
-interface AppliedWrite {
-  readonly applied: boolean;
-  readonly row: StoredRow | null;
-}
+type DecidedWrite =
+  | { readonly fenced: number }
+  | { readonly fenced?: never; readonly applied: boolean; readonly row: StoredRow | null };
 
 type Argument = string | number | null;
 
@@ -60,7 +41,7 @@ type Argument = string | number | null;
 const FUNCTIONS = {
   get_desired: ["text"],
   set_desired: ["text", "bigint", "text", "bigint"],
-  apply_resources: ["text", "bigint", "text", "json", "bigint"],
+  apply_resources: ["text", "bigint", "text", "json", "json", "bigint"],
   heartbeat: ["text", "json", "bigint"],
   get_resource: ["text", "text"],
   list_resources: ["text", "text[]", "text", "bigint", "bigint"],
@@ -105,17 +86,20 @@ export function postgresResources(connection: PostgresConnection): ResourceStore
       return { status: "set", generation: verdict.generation };
     },
 
-    async apply({ group, epoch, writes, status }, call) {
+    async apply({ group, epoch, writes, fences = [], status }, call) {
+      assertFences(writes, fences);
       // Of what the caller has now: it may have changed when a connection is there.
       const specs = writes.map(({ spec }) => spec);
       for (const { id, nonce } of writes) assertStorable(id, nonce);
+      for (const { name } of fences) assertStorable(name);
       const batch = JSON.stringify(writes.map(storedWrite));
+      const parts = fences.length === 0 ? null : JSON.stringify(fences.map(storedFence));
       const said = status === undefined ? null : storedText(status);
-      const values = [group, epoch, said, batch, patience(call)];
-      const { verdict, items } = await ask<AppliedWrite>("apply_resources", values, call);
+      const values = [group, epoch, said, parts, batch, patience(call)];
+      const { verdict, items } = await ask<DecidedWrite>("apply_resources", values, call);
       if (verdict.status === "fenced") return { status: "fenced", epoch: verdict.epoch };
       const results = items.map((item, index) => writeResultOf(item, specs[index], verdict.now));
-      return { status: "decided", results };
+      return { status: "decided", results, ...(verdict.fences === null ? {} : { fences: verdict.fences }) };
     },
 
     async heartbeat({ group, beats }, call) {
@@ -174,7 +158,7 @@ function patience({ timeoutMs }: StoreCall): number {
 
 /** A write with the names of `apply_resources`. */
 function storedWrite(write: ResourceWrite): object {
-  const { kind, id, nonce, state, generation, attempt, lease } = write;
+  const { kind, id, nonce, state, generation, attempt, lease, fence } = write;
   return {
     kind,
     id,
@@ -187,6 +171,7 @@ function storedWrite(write: ResourceWrite): object {
     attempt,
     lease_ms: lease?.durationMs,
     grants: lease?.token === "grant",
+    fence,
     ...(write.kind === "create"
       ? { after: write.after }
       : {
@@ -197,46 +182,21 @@ function storedWrite(write: ResourceWrite): object {
   };
 }
 
+function storedFence({ name, epoch }: Fence): Fence {
+  return { name, epoch };
+}
+
 function stored(text: string | undefined): string | undefined {
   return text === undefined ? undefined : storedText(text);
 }
 
 /** @param spec - of the write, which is the row's where it was applied. */
-function writeResultOf({ applied, row }: AppliedWrite, spec: string | undefined, now: number): WriteResult {
+function writeResultOf(item: DecidedWrite, spec: string | undefined, now: number): WriteResult {
+  if (item.fenced !== undefined) return { status: "fenced", epoch: item.fenced };
+  const { applied, row } = item;
   if (row === null) return { status: "conflict" };
   if (!applied) return { status: "conflict", row: rowOf(row, now) };
   return { status: "applied", row: { ...rowOf(row, now), ...(spec === undefined ? {} : { spec }) } };
-}
-
-function rowOf(row: StoredRow, now: number): ResourceRow {
-  return {
-    group: row.group_name,
-    id: row.id,
-    incarnation: row.incarnation,
-    state: row.state,
-    ...textOf("spec", row.spec),
-    ...textOf("externalId", row.external_id),
-    generation: row.generation,
-    ...textOf("reason", row.reason),
-    attempt: row.attempt,
-    fencingToken: row.fencing_token,
-    createdAt: row.created_at,
-    stateChangedAt: row.state_changed_at,
-    ...numberOf("provisionedAt", row.provisioned_at),
-    ...numberOf("lastHeartbeatAt", row.last_heartbeat_at),
-    ...(row.state === "TERMINATED" ? { terminatedAt: row.state_changed_at } : {}),
-    ...numberOf("leaseExpiresAt", row.lease_expires_at),
-    version: row.version,
-    readAt: now,
-  };
-}
-
-function textOf<Name extends string>(name: Name, text: string | null): { readonly [K in Name]?: string } {
-  return text === null ? {} : ({ [name]: originalText(text) } as { readonly [K in Name]?: string });
-}
-
-function numberOf<Name extends string>(name: Name, value: number | null): { readonly [K in Name]?: number } {
-  return value === null ? {} : ({ [name]: value } as { readonly [K in Name]?: number });
 }
 
 /** What a cursor says, see `changesStart`. No group has the mark `:`, which stands for a cursor that nobody gave out. */

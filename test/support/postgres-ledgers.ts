@@ -55,6 +55,7 @@ export const CAPABILITIES: StoreCapabilities = {
     executions: ["newerFormat", "missingField", "wrongType"],
     leases: ["missingField", "wrongType"],
     resources: ["newerFormat", "missingField", "wrongType"],
+    fences: ["missingField", "wrongType"],
   },
 };
 
@@ -113,6 +114,7 @@ const CHANGES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   executions: { newerFormat: "format = 99", missingField: "nonce = NULL", wrongType: "status = 'banana'" },
   leases: { missingField: "nonce = NULL", wrongType: "epoch = -1" },
   resources: { newerFormat: "format = 99", missingField: "nonce = NULL", wrongType: "state = 'banana'" },
+  fences: { missingField: "epoch = NULL", wrongType: "epoch = -1" },
 };
 
 function rowOf(record: Parameters<Corrupt>[0]): { table: string; where: string; value: string[] } {
@@ -125,6 +127,8 @@ function rowOf(record: Parameters<Corrupt>[0]): { table: string; where: string; 
       return { table: "leases", where: "WHERE name = $1", value: [record.name] };
     case "resources":
       return { table: "resources", where: "WHERE group_name = $1 AND id = $2", value: [record.group, record.id] };
+    case "fences":
+      return { table: "fences", where: "WHERE group_name = $1 AND name = $2", value: [record.group, record.name] };
   }
 }
 

@@ -181,9 +181,11 @@ async function resources({ resources }: PostgresStore): Promise<void> {
   const group = "workers";
   await resources.setDesired({ group, epoch: 1, nonce: "n", desired: "2" }, CALL);
   expect(await resources.getDesired(group, CALL)).toMatchObject({ generation: 1, desired: "2" });
-  const fields = { id: "web-1", nonce: "n", generation: 1, attempt: 1, externalId: "x" };
+  const fences = [{ name: "shard", epoch: 1 }];
+  const fields = { id: "web-1", nonce: "n", fence: "shard", generation: 1, attempt: 1, externalId: "x" };
   const create: ResourceWrite = { ...fields, kind: "create", state: "PROVISIONED", after: 0 };
-  const apply = (write: ResourceWrite) => resources.apply({ group, epoch: 1, writes: [write], status: "s" }, CALL);
+  const apply = (write: ResourceWrite) =>
+    resources.apply({ group, epoch: 1, writes: [write], fences, status: "s" }, CALL);
   expect(await apply(create)).toMatchObject({ results: [{ status: "applied" }] });
   expect(await resources.heartbeat({ group, beats: [{ id: "web-1" }] }, CALL)).toEqual([{ status: "accepted" }]);
   const row = await resources.get(group, "web-1", CALL);

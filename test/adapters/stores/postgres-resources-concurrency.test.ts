@@ -101,7 +101,7 @@ describePostgres("resources of postgresStore under concurrent writers", () => {
       try {
         await slow.query("BEGIN");
         const writes = JSON.stringify([{ ...creation("slow", "n") }]);
-        const { rows } = await slow.query("SELECT * FROM evenkeel_apply_resources($1, 0, NULL, $2, 1000)", [
+        const { rows } = await slow.query("SELECT * FROM evenkeel_apply_resources($1, 0, NULL, NULL, $2, 1000)", [
           group,
           writes,
         ]);

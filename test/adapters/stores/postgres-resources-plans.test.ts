@@ -39,6 +39,8 @@ const CALLS: readonly [name: string, index: string, call: (store: PostgresStore,
     ],
   ];
 
+const FENCES = Array.from({ length: 500 }, (_, index) => ({ name: `shard-${index * 97}`, epoch: 1 }));
+
 describePostgresServers("the plans of resources, among 50,000 rows", () => {
   let server: PostgresServer;
 
@@ -78,6 +80,18 @@ describePostgresServers("the plans of resources, among 50,000 rows", () => {
       for (const plan of ours) expect(plan).not.toMatch(/(Seq|Bitmap Heap) Scan on evenkeel_resources/);
       if (isRead(name)) for (const plan of ours) expect(plan).not.toContain("Sort Key");
     });
+
+    it("apply looks up each of its fences in their index, among as many", async () => {
+      plans = [];
+      const answer = await store.resources.apply({ group, epoch: 0, writes: [], fences: FENCES }, CALL);
+      expect(answer).toEqual({ status: "decided", results: [] });
+      const ours = plans.filter((plan) => plan.includes("evenkeel_fences"));
+      expect(ours.length).toBe(1);
+      const used =
+        /using evenkeel_fences_pkey on evenkeel_fences.*\n\s*Index Cond: .*group_name = .* AND \(?\(?name = /;
+      expect(ours[0]).toMatch(used);
+      expect(ours[0]).not.toMatch(/(Seq|Bitmap Heap) Scan on evenkeel_fences/);
+    });
   });
 });
 
@@ -94,6 +108,10 @@ async function fill(url: string): Promise<void> {
     FROM generate_series(1, ${ROWS}) i, (SELECT evenkeel_now() AS now) t`);
   await pool.query(`UPDATE evenkeel_groups SET sequence = ${ROWS}`);
   await pool.query("ANALYZE");
+  // After that, as where many shards are new: the planner takes a group for a small part of all.
+  await pool.query(
+    `INSERT INTO evenkeel_fences SELECT '${group}', 'shard-' || i, 1 FROM generate_series(0, ${ROWS}) i`,
+  );
   await store.close();
   await pool.end();
 }

@@ -62,6 +62,7 @@ describePostgres("resources of postgresStore", () => {
         resources.setDesired({ group: id, epoch: 0, nonce: "n", desired: "1" }, CALL),
         resources.apply({ group, epoch: 0, writes: [creation({ id })] }, CALL),
         resources.apply({ group, epoch: 0, writes: [creation({ nonce: id })] }, CALL),
+        resources.apply({ group, epoch: 0, writes: [], fences: [{ name: id, epoch: 0 }] }, CALL),
         resources.heartbeat({ group, beats: [{ id }] }, CALL),
         resources.list({ group, limit: 1, after: { id, incarnation: 1 } }, CALL),
         resources.listGroups({ limit: 1, after: id }, CALL),

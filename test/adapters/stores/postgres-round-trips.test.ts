@@ -2,6 +2,7 @@ import pg from "pg";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { postgresStore } from "../../../adapters/stores/postgres.ts";
 import { withIdempotency } from "../../../src/index.ts";
+import type { Fence } from "../../../src/store.ts";
 import { describePostgresServers } from "../../support/engines.ts";
 import { type PostgresServer, startPostgres } from "../../support/postgres-server.ts";
 import { startTcpProxy, type TcpProxy } from "../../support/tcp-proxy.ts";
@@ -51,6 +52,33 @@ describePostgresServers("the round trips of postgresStore, one call at a time", 
     await pool.end();
   });
 
+  it("are 1 for a batch of resources, however many fences it has", async () => {
+    const pool = new pg.Pool({ connectionString: proxy.url(server.url), max: 1 });
+    const { resources, close } = postgresStore(pool, { tablePrefix: "batch_" });
+    const batch = (count: number, fences?: readonly Fence[]) => {
+      const asked = { after: 0, nonce: "n", state: "PENDING", generation: 1, attempt: 1 } as const;
+      const writes = Array.from(
+        { length: count },
+        (_, n) => ({ kind: "create", id: `${count}-${n}`, ...asked }) as const,
+      );
+      return resources.apply({ group: "g", epoch: 0, writes, ...(fences && { fences }) }, { timeoutMs: 30_000 });
+    };
+    await batch(1);
+    const ofEpoch = (epoch: number) => Array.from({ length: 100 }, (_, n) => ({ name: `shard ${n}`, epoch }));
+    for (const [count, fences] of [
+      [2],
+      [20, ofEpoch(2)],
+      [20, ofEpoch(2)],
+      [21, ofEpoch(3)],
+      [22, ofEpoch(1)],
+    ] as const) {
+      const cost = await counted(() => batch(count, fences));
+      expect(cost).toEqual({ statements: ["apply_resources"], roundTrips: 1 });
+    }
+    await close();
+    await pool.end();
+  });
+
   it("are 1 more for a store that finds its ledger first", async () => {
     const pool = new pg.Pool({ connectionString: proxy.url(server.url), max: 1 });
     const first = postgresStore(pool, { tablePrefix: "found_" });
@@ -66,5 +94,5 @@ describePostgresServers("the round trips of postgresStore, one call at a time", 
 
 /** The function of the ledger that a statement calls, or else the statement. */
 function nameOf(query: string): string {
-  return /_(claim|complete|release)"\(/.exec(query)?.[1] ?? query;
+  return /_(claim|complete|release|apply_resources)"\(/.exec(query)?.[1] ?? query;
 }
