@@ -52,6 +52,13 @@ async function goThrough(store: LedgerStore): Promise<void> {
       const writes = ["a", "b"].map((id) => creation(id, group));
       const answer = await resources.apply({ group, epoch: 1, writes }, CALL);
       expect(answer.status === "decided" && answer.results.map(({ status }) => status)).toEqual(["applied", "applied"]);
+      await resources.apply({ group, epoch: 1, writes: [], fences: [{ name: group, epoch: 2 }] }, CALL);
+      const late = { group, epoch: 1, writes: [{ ...creation("c", group), fence: group }] };
+      expect(await resources.apply({ ...late, fences: [{ name: group, epoch: 1 }] }, CALL)).toEqual({
+        status: "decided",
+        results: [{ status: "fenced", epoch: 2 }],
+        fences: [{ name: group, epoch: 2 }],
+      });
       expect(await resources.heartbeat({ group, beats: [{ id: "a" }, { id: "c" }] }, CALL)).toEqual([
         { status: "accepted" },
         { status: "missing" },
