@@ -96,6 +96,12 @@ export class ShardCoordinator implements ShardGate {
     return open.map(({ shard }) => shard.shard).sort((a, b) => a - b);
   }
 
+  /** The shards that this member holds and their epochs, also those that are being handed over. */
+  held(): { readonly shard: number; readonly epoch: number }[] {
+    const held = [...this.#held.values()].filter(({ shard }) => shard.isHeld());
+    return held.map(({ shard: { shard, epoch } }) => ({ shard, epoch }));
+  }
+
   /**
    * Runs work on a key whose shard this member holds; the shard is not handed over until it has settled. Where the shard is lost,
    * `signal` aborts, and nothing keeps the work from going on but itself.

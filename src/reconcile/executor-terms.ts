@@ -2,7 +2,7 @@ import type { Clock } from "../clock.ts";
 import type { Random } from "../random.ts";
 import type { ActionContext, ResourceRecord } from "../resources/resource.ts";
 import type { RowWriter } from "../resources/row-writer.ts";
-import type { LedgerStore } from "../store.ts";
+import type { Fence, LedgerStore } from "../store.ts";
 import type { StepOutcome } from "./step.ts";
 
 type Action<Spec> = (resource: ResourceRecord<Spec>, context: ActionContext) => unknown;
@@ -19,6 +19,10 @@ export interface ActionCallbacks<Spec> {
 export interface ActionGate {
   /** The epoch that writes carry; without an election 0. */
   epoch(): number;
+  /** What writes to the slot stand under. Defaults to nothing, as without shards. */
+  fenceOf?(id: string): Fence | undefined;
+  /** Runs a step; the slot stays ours until it has settled. Rejects where it isn't. Defaults to running it. */
+  hold?<T>(id: string, step: () => Promise<T>): Promise<T>;
   /** Whether the slot is ours to act on. */
   isAllowed(id: string): boolean;
 }

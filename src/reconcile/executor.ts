@@ -34,7 +34,15 @@ export class Executor<Spec = unknown> {
   constructor(terms: ExecutorTerms<Spec>) {
     const { store, group, clock, random, storeTimeoutMs, gate, concurrency } = terms;
     this.#terms = terms;
-    this.#writer = new RowWriter({ store, group, clock, random, storeTimeoutMs, epoch: () => gate.epoch() });
+    this.#writer = new RowWriter({
+      store,
+      group,
+      clock,
+      random,
+      storeTimeoutMs,
+      epoch: () => gate.epoch(),
+      fence: (id) => gate.fenceOf?.(id),
+    });
     this.#permits = new Semaphore(concurrency);
   }
 
@@ -57,7 +65,7 @@ export class Executor<Spec = unknown> {
       stop: options.stop,
     };
     const runCalling = async (step: CallingStep): Promise<Verdict> => {
-      const act = () => execution.run(step, () => perform(acting, step));
+      const act = () => execution.run(step, () => this.#held(step.id, () => perform(acting, step)));
       // Who is cut off need not queue.
       return execution.isOver(step) ? act() : this.#turns.run(step.id, () => this.#permits.run(act));
     };
@@ -108,6 +116,22 @@ export class Executor<Spec = unknown> {
       },
     });
     for (const step of rest) await execution.run(step, async () => ({ result: "notBegun" }));
+  }
+
+  /** Does a step while the slot stays ours: it is handed over once that has settled. */
+  async #held(id: string, act: () => Promise<Verdict>): Promise<Verdict> {
+    const { gate } = this.#terms;
+    if (gate.hold === undefined) return act();
+    let hasBegun = false;
+    try {
+      return await gate.hold(id, () => {
+        hasBegun = true;
+        return act();
+      });
+    } catch (error) {
+      if (hasBegun) throw error;
+      return { result: "fenced" };
+    }
   }
 
   #onBegin(id: string): void {

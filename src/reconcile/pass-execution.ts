@@ -66,6 +66,8 @@ export class PassExecution<Spec> {
       ownObserve: settings.observe !== undefined,
       gate: {
         epoch: () => leader?.epoch ?? 0,
+        fenceOf: (id) => shards?.fenceOf(id),
+        hold: (id, step) => (shards === undefined ? step() : shards.run(id, step)),
         isAllowed: (id) => (leader?.isLeader() ?? true) && (shards?.owns(id) ?? true),
       },
       onOutcome: (outcome) => {

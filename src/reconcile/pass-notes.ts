@@ -53,7 +53,16 @@ export class PassNotes<Spec> {
     }
     this.metrics.acted(action, result);
     const withError = result === "failed" ? { error } : {};
-    this.#emit({ type: "action_finished", action, id, incarnation, reason, result, ...withError, ...this.#epoch() });
+    this.#emit({
+      type: "action_finished",
+      action,
+      id,
+      incarnation,
+      reason,
+      result,
+      ...withError,
+      ...this.#epochOf(id),
+    });
     const why = result === "failed" ? `${reason}, failed: ${errorCode(error)}` : reason;
     this.#explain(id, { action, outcome: result, reason: why });
   }
@@ -63,16 +72,18 @@ export class PassNotes<Spec> {
     const at = this.#settings.clock.now();
     return endingWith(
       this.of(id),
-      present.map((now) => ({ at, ...now, ...this.#epoch() })),
+      present.map((now) => ({ at, ...now, ...this.#epochOf(id) })),
     );
   }
 
   #explain(id: string, explanation: Pick<Explanation, "action" | "outcome" | "reason">): void {
-    this.#explanations.note(id, { at: this.#settings.clock.now(), ...explanation, ...this.#epoch() });
+    this.#explanations.note(id, { at: this.#settings.clock.now(), ...explanation, ...this.#epochOf(id) });
   }
 
-  #epoch(): { readonly epoch?: number } {
-    const epoch = this.#settings.leader?.epoch;
+  /** Of the leader; without an election, of the slot's shard. */
+  #epochOf(id: string): { readonly epoch?: number } {
+    const { leader, shards } = this.#settings;
+    const epoch = leader === undefined ? shards?.epochOf(id) : leader.epoch;
     return epoch === undefined ? {} : { epoch };
   }
 }

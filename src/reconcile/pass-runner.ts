@@ -10,6 +10,7 @@ import type { Explanation, HeldBy, PassReport, Plan } from "./planned.ts";
 import type { GroupStanding } from "./reconciler-status.ts";
 import { Retries, recordRetry } from "./retries.ts";
 import type { ReconcilerSettings } from "./settings.ts";
+import { ShardFences } from "./shard-fences.ts";
 import { isConverged, Standing } from "./standing.ts";
 import type { Step, StepOutcome } from "./step.ts";
 import { Survey } from "./survey.ts";
@@ -58,6 +59,7 @@ export class PassRunner<Spec> {
   readonly #standing: Standing<Spec>;
   readonly #nextPasses: NextPasses;
   readonly #notes: PassNotes<Spec>;
+  readonly #fences: ShardFences;
   readonly #generationOf = new WeakMap<Step, number>();
   /** Steps whose pass did not wait for them. */
   readonly #late = new WeakSet<Step>();
@@ -74,6 +76,7 @@ export class PassRunner<Spec> {
       onLateFailure: (error) => hooks.emit({ type: "pass_failed", error }),
     });
     this.#survey = new Survey(settings, this.#retries, (id) => this.#execution.isBusy(id));
+    this.#fences = new ShardFences(settings as ReconcilerSettings<never>);
     this.#standing = new Standing(settings, () => this.#notes.metrics.fenced());
     this.#nextPasses = new NextPasses(settings as ReconcilerSettings<never>, (moment) =>
       this.#survey.reader.local(moment),
@@ -96,11 +99,13 @@ export class PassRunner<Spec> {
 
   async run(terms: PassTerms): Promise<PassResult> {
     terms.signal?.throwIfAborted();
+    if (this.#isActing()) await this.#fences.raise();
     return this.#carryOut(await this.#survey.look(this.#lookTerms(terms, "real")), terms);
   }
 
   /** @throws EvenkeelError `INVALID_OPTIONS` if the plan is another one by now. */
   async approve(terms: PassTerms, hash: string): Promise<PassResult> {
+    if (this.#isActing()) await this.#fences.raise();
     return this.#carryOut(await this.#survey.look(this.#lookTerms(terms, "dry"), hash), terms);
   }
 
@@ -196,6 +201,10 @@ export class PassRunner<Spec> {
       ...(retryAt === undefined ? {} : { retryAt }),
       ...(dueAt === undefined ? {} : { dueAt }),
     };
+  }
+
+  #isActing(): boolean {
+    return !this.#hooks.isPaused() && (this.#settings.leader?.isLeader() ?? true);
   }
 
   #takeGeneration(generation: number): void {

@@ -49,6 +49,7 @@ export class ReconcilerLoop {
   readonly #work: LoopWork;
   readonly #grace: GracePeriod;
   readonly #tickMs: number;
+  readonly #stopListening: () => void;
   #lastTick: Stopwatch;
   #ticker: Timer | undefined;
   #isEnding = false;
@@ -66,6 +67,7 @@ export class ReconcilerLoop {
     this.#lastTick = new Stopwatch(clock);
     this.#tick();
     grace.begin();
+    this.#stopListening = settings.shards?.onChange(() => this.wake()) ?? (() => {});
     this.queue.add(name);
     this.ended = after.then(() => this.#run());
   }
@@ -83,6 +85,7 @@ export class ReconcilerLoop {
   end(): void {
     this.#isEnding = true;
     this.#ticker?.clear();
+    this.#stopListening();
     this.queue.shutdown();
   }
 

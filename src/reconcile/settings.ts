@@ -7,7 +7,7 @@ import { resourceStore } from "../resources/ledger-rules.ts";
 import type { ActionContext, CreateResult, DesiredResource, ResourceRecord } from "../resources/resource.ts";
 import type { LedgerStore } from "../store.ts";
 import { MAX_UNAVAILABLE, type MaxUnavailable } from "./disruption-budget.ts";
-import { closedLeader, closedShards, type LeaderGate, type ShardGate } from "./gates.ts";
+import { type ClosedShards, closedLeader, closedShards, type LeaderGate, type ShardGate } from "./gates.ts";
 import { type MassGuardOptions, type MassGuardSettings, massGuardSettings } from "./mass-guard.ts";
 import type { Desired, Observation, ObservedResource, PassContext } from "./observation.ts";
 import { fixedThreshold, type StalenessPolicy } from "./staleness.ts";
@@ -99,8 +99,8 @@ export type ReconcilerSettings<Spec> = Readonly<
       ReconcilerOptions<Spec>[Name]
     >;
   } & {
-    [Name in Optional]: ReconcilerOptions<Spec>[Name] | undefined;
-  } & { massGuard: MassGuardSettings | false; staleAfterMs: number }
+    [Name in Exclude<Optional, "shards">]: ReconcilerOptions<Spec>[Name] | undefined;
+  } & { shards: ClosedShards | undefined } & { massGuard: MassGuardSettings | false; staleAfterMs: number }
 >;
 
 const gracePeriod = rules.custom(

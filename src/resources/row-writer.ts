@@ -4,6 +4,7 @@ import { makeNonce, type Random } from "../random.ts";
 import type {
   ApplyResult,
   CreateResource,
+  Fence,
   LedgerStore,
   ResourceRow,
   ResourceWrite,
@@ -18,10 +19,10 @@ const MOST_WRITES_A_BATCH = 500;
 const LONGEST_BATCH = 4 * 1_048_576;
 
 /** A compare-and-swap; the writer names it itself. */
-export type RowWrite = Omit<CreateResource, "nonce"> | Omit<UpdateResource, "nonce">;
+export type RowWrite = Omit<CreateResource, "nonce" | "fence"> | Omit<UpdateResource, "nonce" | "fence">;
 
-/** `fenced`: a writer of the group has the epoch that is named, which is higher; nothing changed. */
-export type RowWriteResult = WriteResult | { readonly status: "fenced"; readonly epoch: number };
+/** `fenced`: a writer of the group, or of the id's part of it, has the epoch that is named, which is higher; nothing changed. */
+export type RowWriteResult = WriteResult;
 
 /** What an update makes of a row. What is left out stays, apart from the lease, which is gone. */
 export type RowChange = Partial<
@@ -37,6 +38,8 @@ export interface RowWriterTerms {
   readonly group: string;
   /** The epoch that a write to this id carries, asked for at each write. Without an election 0. */
   readonly epoch: (id: string) => number;
+  /** The fence of the id's part of the group, asked for at each write. Without shards none. */
+  readonly fence?: (id: string) => Fence | undefined;
   readonly clock: Clock;
   readonly random: Random;
   /** Milliseconds that a write may take, its repetitions included. */
@@ -45,6 +48,7 @@ export interface RowWriterTerms {
 
 interface PendingWrite {
   readonly epoch: number;
+  readonly fence: Fence | undefined;
   readonly write: ResourceWrite;
   resolve(result: RowWriteResult): void;
   reject(error: unknown): void;
@@ -69,8 +73,10 @@ export class RowWriter {
    */
   write(write: RowWrite): Promise<RowWriteResult> {
     return new Promise((resolve, reject) => {
-      const named = { ...write, nonce: makeNonce(this.#terms.random) };
-      this.#pending.push({ epoch: this.#terms.epoch(write.id), write: named, resolve, reject });
+      const { epoch, fence: fenceOf, random } = this.#terms;
+      const fence = fenceOf?.(write.id);
+      const named = { ...write, nonce: makeNonce(random), ...(fence === undefined ? {} : { fence: fence.name }) };
+      this.#pending.push({ epoch: epoch(write.id), fence, write: named, resolve, reject });
       if (this.#pending.length === 1) afterPendingIo(() => this.#flush());
     });
   }
@@ -89,13 +95,15 @@ export class RowWriter {
     return result.status === "conflict" && isHeldStill(result.row, row) ? this.update(result.row, change) : result;
   }
 
-  /** Whether a writer of this epoch may still write to the group; changes nothing but that the epoch is kept. */
-  checkEpoch(
+  /** Whether a writer of these epochs may still write the id; changes nothing but that the epochs are kept. */
+  async checkEpoch(
     id: string,
   ): Promise<{ readonly status: "admitted" } | { readonly status: "fenced"; readonly epoch: number }> {
-    return this.#apply(this.#terms.epoch(id), []).then((result) =>
-      result.status === "fenced" ? result : { status: "admitted" },
-    );
+    const fence = this.#terms.fence?.(id);
+    const result = await this.#apply(this.#terms.epoch(id), [], fence === undefined ? [] : [fence]);
+    if (result.status === "fenced") return result;
+    const [higher] = result.fences ?? [];
+    return higher === undefined ? { status: "admitted" } : { status: "fenced", epoch: higher.epoch };
   }
 
   #flush(): void {
@@ -113,7 +121,7 @@ export class RowWriter {
     if (first === undefined) return;
     try {
       const writes = batch.map(({ write }) => write);
-      const result = await this.#apply(first.epoch, writes);
+      const result = await this.#apply(first.epoch, writes, [...fencesOf(batch).values()]);
       batch.forEach((pending, at) => {
         const answer = result.status === "fenced" ? result : result.results[at];
         if (answer === undefined) pending.reject(new TypeError("The store answered fewer writes than it was asked."));
@@ -132,13 +140,13 @@ export class RowWriter {
     await this.#send(batch.slice(middle));
   }
 
-  #apply(epoch: number, writes: readonly ResourceWrite[]): Promise<ApplyResult> {
+  #apply(epoch: number, writes: readonly ResourceWrite[], fences: readonly Fence[]): Promise<ApplyResult> {
     const { store, group, clock, random, storeTimeoutMs } = this.#terms;
     return storeOperation({
       clock,
       random,
       budgetMs: storeTimeoutMs,
-      send: (call) => store.resources.apply({ group, epoch, writes }, call),
+      send: (call) => store.resources.apply({ group, epoch, writes, ...(fences.length === 0 ? {} : { fences }) }, call),
     });
   }
 }
@@ -175,14 +183,21 @@ function updateOf(row: ResourceRow, change: RowChange): RowWrite {
   };
 }
 
-/** Where the writes of one epoch end, or are enough. */
+function fencesOf(batch: readonly PendingWrite[]): Map<string, Fence> {
+  return new Map(batch.flatMap(({ fence }) => (fence === undefined ? [] : [[fence.name, fence]])));
+}
+
+/** Where the writes of one epoch, of the group and of each part, end, or are enough. */
 function endOfBatch(pending: readonly PendingWrite[], start: number): number {
   const epoch = pending[start]?.epoch;
+  const fences = new Map<string, number>();
   let length = 0;
   let end = start;
-  for (const { epoch: own, write } of pending.slice(start, start + MOST_WRITES_A_BATCH)) {
+  for (const { epoch: own, fence, write } of pending.slice(start, start + MOST_WRITES_A_BATCH)) {
     length += write.spec?.length ?? 0;
     if (own !== epoch || (length > LONGEST_BATCH && end > start)) break;
+    if (fence !== undefined && (fences.get(fence.name) ?? fence.epoch) !== fence.epoch) break;
+    if (fence !== undefined) fences.set(fence.name, fence.epoch);
     end += 1;
   }
   return end;
