@@ -21,7 +21,7 @@ export interface ElectionNodes {
   readonly nodes: readonly ElectionNode[];
   /** A file that isn't there. */
   file(name: string): string;
-  /** The node that leads and has written to the ledger under its epoch, which is higher than `above`. */
+  /** The node that leads, and under its epoch, which is higher than `above`, has renewed its lease and written to the ledger. */
   untilOneLeads(above?: number): Promise<{ readonly node: ElectionNode; readonly epoch: number }>;
   /** Has nodes stop in good order. @returns the codes that they ended with. */
   stop(nodes: readonly ElectionNode[]): Promise<(number | null)[]>;
@@ -55,12 +55,10 @@ export async function startElectionNodes(
     file,
     async untilOneLeads(above = 0) {
       let found: { node: ElectionNode; epoch: number } | undefined;
-      await until(`another one leads and writes, above ${above}`, () => {
+      await until(`one leads, renews and writes, with an epoch above ${above}`, () => {
         for (const node of nodes) {
           const epoch = node.leads();
-          const isWriting = (line: ElectionLine): boolean =>
-            line.what === "write" && line.epoch === epoch && line.answer === "applied";
-          if (epoch !== undefined && epoch > (found?.epoch ?? above) && node.lines().some(isWriting))
+          if (epoch !== undefined && epoch > (found?.epoch ?? above) && isWellOn(node.lines(), epoch))
             found = { node, epoch };
         }
         return found !== undefined;
@@ -85,4 +83,10 @@ export async function startElectionNodes(
 function termOf(lines: readonly ElectionLine[]): number | undefined {
   const last = lines.findLast(({ what }) => what === "started" || what === "over");
   return last?.what === "started" ? last.epoch : undefined;
+}
+
+function isWellOn(lines: readonly ElectionLine[], epoch: number): boolean {
+  const ofTerm = lines.filter((line) => "epoch" in line && line.epoch === epoch);
+  const [, renewed] = ofTerm.filter(({ what }) => what === "confirmed");
+  return renewed !== undefined && ofTerm.some((line) => line.what === "write" && line.answer === "applied");
 }
