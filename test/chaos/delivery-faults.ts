@@ -12,11 +12,13 @@ const FAULTS: readonly (readonly [string, Fault])[] = [
   ["that never arrives", "hangBefore"],
   ["that is delivered twice", "duplicate"],
   ["that is delivered again 40 ms later", { duplicateAfterMs: 40 }],
-  ["that arrives after it was sent again", { delayMs: 1_400 }],
+  ["that arrives after it was sent again", { delayMs: 2_400 }],
 ];
 
-/** What is silent is sent again after half of it. */
-const STORE_TIMEOUT_MS = 2_400;
+/** What is silent is sent again after half of it, and a busy machine has the other half to answer that. */
+const STORE_TIMEOUT_MS = 4_000;
+/** Where nothing is answered in time. */
+const IN_VAIN_MS = 1_000;
 
 /**
  * What happens to the messages between a process and a real engine: the engine sees requests twice, late, or without anybody
@@ -34,7 +36,7 @@ export function describeDeliveryFaults(newLedger: () => Promise<string>): void {
   afterAll(() => ledger.close());
 
   /** A function with a step, over a store with one fault. */
-  function transfer(store: LedgerStore) {
+  function transfer(store: LedgerStore, storeTimeoutMs = STORE_TIMEOUT_MS) {
     const runs: number[] = [];
     const call = withIdempotency(
       async (amount: number, ctx) => {
@@ -42,7 +44,7 @@ export function describeDeliveryFaults(newLedger: () => Promise<string>): void {
         const reserved = await ctx.step("reserve", () => ({ amount }));
         return { ...reserved, token: ctx.fencingToken };
       },
-      { store, operation: "transfer", inFlight: "wait", storeTimeoutMs: STORE_TIMEOUT_MS },
+      { store, operation: "transfer", inFlight: "wait", storeTimeoutMs },
     );
     return { call, runs };
   }
@@ -67,13 +69,13 @@ export function describeDeliveryFaults(newLedger: () => Promise<string>): void {
   });
 
   it("keeps a key free whose claim was granted after its caller had gone (I13, I19)", async ({ expect }) => {
-    const delayMs = STORE_TIMEOUT_MS + 100;
+    const delayMs = IN_VAIN_MS + 100;
     const faulty = faultyStore(ledger.store, { faults: [{ on: "executions.claim", fault: { delayMs } }] });
-    const { call, runs } = transfer(faulty);
+    const { call, runs } = transfer(faulty, IN_VAIN_MS);
     await expect(call(100, { key: "k" })).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
     expect(runs).toEqual([]);
     // Both tries arrive late, and their grants are given back by those who come too late for them.
-    await new Promise((resolve) => setTimeout(resolve, STORE_TIMEOUT_MS));
+    await new Promise((resolve) => setTimeout(resolve, IN_VAIN_MS));
     const later = await transfer(ledger.store).call.run(100, { key: "k" });
     expect(later).toMatchObject({ replayed: false, attempt: 1 });
   });

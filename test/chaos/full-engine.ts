@@ -11,7 +11,10 @@ export interface FillableLedger {
   close(): Promise<void>;
 }
 
-const LEASE_MS = 1_000;
+/** Also for how long an outcome that finds no room is sent again and again. */
+const LEASE_MS = 3_000;
+/** For how long a claim that finds no room is; a busy machine answers any other within it. */
+const STORE_TIMEOUT_MS = 5_000;
 
 /**
  * What happens when an engine has no room for a claim, or for an outcome.
@@ -48,7 +51,7 @@ export function describeFullEngine(
         // So that a claim needs room of its own too.
         scope: "s".repeat(1_000),
         leaseMs: LEASE_MS,
-        storeTimeoutMs: 500,
+        storeTimeoutMs: STORE_TIMEOUT_MS,
         onEvent: ({ type }) => seen.events.push(type),
       },
     );

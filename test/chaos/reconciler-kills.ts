@@ -14,7 +14,7 @@ import { endWorkers, startWorker } from "../support/workers.ts";
 const STALE_MS = 1_500;
 /** How many of a test's processes live at a time. */
 const AT_ONCE = 6;
-const CALL = { timeoutMs: 5_000 };
+const CALL = { timeoutMs: 20_000 };
 
 type Desired = number | { readonly id: string; readonly spec: number }[];
 

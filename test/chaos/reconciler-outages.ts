@@ -12,7 +12,8 @@ import { until } from "../support/until.ts";
 const OUTAGE_MS = 5_000;
 const RESYNC_MS = 200;
 const STORE_TIMEOUT_MS = 1_000;
-const LEASE_MS = 2_000;
+/** No longer than the outage, and so long that no lease lapses while the engine is there. */
+const LEASE_MS = 5_000;
 
 /** A server of the test's own. */
 export interface Server {
@@ -66,7 +67,11 @@ export function describeReconcilerOutages(startServer: () => Promise<Server>): v
       failures += 1;
     });
     const other = reconcilerOn(await open(url));
-    await reconciler.setDesired(30);
+    // The first call makes the ledger, and may take longer than one has time.
+    await until("it is desired", async () => {
+      await reconciler.setDesired(30);
+      return true;
+    });
     for (const each of [reconciler, other]) {
       each.start();
       closing.push(() => each.stop());
@@ -96,9 +101,12 @@ export function describeReconcilerOutages(startServer: () => Promise<Server>): v
       proxy = await startTcpProxy({ port: Number(new URL(address).port) });
       closing.push(() => proxy.stop());
       const healthy = new ResourceLedger<number>({ store: (await open(url)).store, group: "web" });
-      await healthy.setDesired(0);
+      await until("nothing is desired", async () => {
+        await healthy.setDesired(0);
+        return true;
+      });
       const reconciler = reconcilerOn(await open(`${proxy.url(address)}#${prefix}`));
-      await reconciler.reconcile();
+      await until("it has its connection", async () => (await reconciler.reconcile()).converged);
       return { healthy, reconciler };
     }
 

@@ -69,8 +69,8 @@ describe.each(drivers)("a SQLite file that another connection keeps locked, on $
     clearInterval(ticking);
     expect(runs).toBe(0);
     expect(tookMs).toBeGreaterThan(900);
-    // A blocking wait would have let the event loop turn a few times at most.
-    expect(ticks).toBeGreaterThan(20);
+    // A blocking wait would have let the event loop turn a few times at most, and a busy machine lets it turn seldom.
+    expect(ticks).toBeGreaterThan(10);
     locker.postMessage("let go");
     await new Promise((resolve) => locker.once("exit", resolve));
     // What is claimed late for the caller that has gone is given back.

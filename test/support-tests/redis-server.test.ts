@@ -33,7 +33,7 @@ describeRedisServers("a Redis of a test's own", () => {
     server.pause();
     const order: string[] = [];
     const pong = client.ping().then(() => order.push("answered"));
-    await expect(askRedis(server.port, "PING")).rejects.toThrow("no answer");
+    await expect(askRedis(server.port, "PING", 500)).rejects.toThrow("no answer");
     order.push("resumed");
     server.resume();
     await pong;

@@ -1,16 +1,19 @@
 import { connect } from "node:net";
 
+/** Any less, and a busy machine passes for one that is down. */
+const PATIENCE_MS = 5_000;
+
 /**
  * Asks a Redis or a Sentinel one command, of words without spaces, on a connection of its own, and gives the reply as it came.
  *
- * @throws when there is no answer within a second.
+ * @throws when there is no answer within `patienceMs`, which defaults to 5 s.
  */
-export function askRedis(port: number, command: string): Promise<string> {
+export function askRedis(port: number, command: string, patienceMs = PATIENCE_MS): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: "127.0.0.1" });
     let reply = "";
     // One character a byte, so that lengths are those of the protocol.
-    socket.setEncoding("latin1").setTimeout(1_000, () => socket.destroy(new Error(`no answer from port ${port}`)));
+    socket.setEncoding("latin1").setTimeout(patienceMs, () => socket.destroy(new Error(`no answer from port ${port}`)));
     socket.on("data", (text: string) => {
       reply += text;
       if (endOfReply(reply, 0) === undefined) return;

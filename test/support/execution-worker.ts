@@ -16,6 +16,8 @@ export interface CallRequest {
   /** How much of `workMs` the function keeps the event loop to itself. Defaults to 0. */
   readonly blockMs?: number;
   readonly onLeaseLost?: "adopt" | "own" | "throw";
+  /** Defaults to what the library does. */
+  readonly storeTimeoutMs?: number;
   /** Where the process kills itself from now on, in any call. Defaults to what an earlier request said, or nowhere. */
   readonly dieAt?: "effectBegins" | "effectDone" | "completionSent" | "completionAnswered";
 }
@@ -42,7 +44,15 @@ let dieAt: CallRequest["dieAt"];
 const events: string[] = [];
 
 serve(
-  async ({ key, times, workMs, blockMs = 0, onLeaseLost = "adopt", ...request }: CallRequest): Promise<CallAnswer> => {
+  async ({
+    key,
+    times,
+    workMs,
+    blockMs = 0,
+    onLeaseLost = "adopt",
+    storeTimeoutMs,
+    ...request
+  }: CallRequest): Promise<CallAnswer> => {
     dieAt = request.dieAt ?? dieAt;
     const pay = withIdempotency(
       async (_: { amount: number }, ctx): Promise<Run> => {
@@ -60,6 +70,7 @@ serve(
         inFlight: "wait",
         maxWaitMs: 60_000,
         onLeaseLost,
+        ...(storeTimeoutMs !== undefined && { storeTimeoutMs }),
         onEvent: (event) => {
           if (event.type === "lease_lost" || event.type === "stale_write") events.push(event.type);
         },

@@ -37,7 +37,7 @@ export async function holdClaim(store: LedgerStore, key: string): Promise<HeldCl
   await Promise.race([begun, call]);
 
   async function leaseEnd(): Promise<number> {
-    const [view] = await store.executions.list({ operation: "hold", limit: 1 }, { timeoutMs: 1_000 });
+    const [view] = await store.executions.list({ operation: "hold", limit: 1 }, { timeoutMs: 5_000 });
     if (view?.status !== "running") throw new Error(`the claim is ${view?.status}`);
     return performance.now() + view.leaseRemainingMs;
   }
