@@ -1,6 +1,5 @@
 import { onAbort } from "../abort-listeners.ts";
 import { emitTo, type ShardEvent } from "../events.ts";
-import type { ShardGate } from "../reconcile/gates.ts";
 import { HeldShard, notHeld, type ShardWork } from "./held-shard.ts";
 import { jumpHash } from "./jump-hash.ts";
 import { LeaseTerm } from "./lease-term.ts";
@@ -36,7 +35,7 @@ type News = DistributedOmit<ShardEvent, "at" | "division" | "member">;
  * process.once("SIGTERM", () => shards.stop());
  * ```
  */
-export class ShardCoordinator implements ShardGate {
+export class ShardCoordinator {
   readonly #settings: ShardSettings;
   readonly #leases: ShardLeases;
   readonly #assignment: ShardAssignment;
