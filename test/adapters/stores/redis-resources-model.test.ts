@@ -61,7 +61,7 @@ describeRedis("redisStore's resources beside the memory store's", () => {
 class Pair {
   readonly #stores: readonly [ResourceStore, ResourceStore];
   readonly #random: Random;
-  readonly #tokens = [new Map<number, number>(), new Map<number, number>()] as const;
+  readonly #tokens = [new Map<string, number[]>(), new Map<string, number[]>()] as const;
   readonly #cursors: [string | undefined, string | undefined][] = [[undefined, undefined]];
   readonly #written: ResourceWrite[] = [];
   #rows: readonly ResourceRow[] = [];
@@ -213,16 +213,18 @@ class Pair {
     return ours;
   }
 
-  /** Tokens by the order in which they were seen: stores count in steps of their own. */
+  /** Tokens by the order in which they were seen in their group: stores count in steps of their own, of Redis each group. */
   #numbered(answer: unknown, store: 0 | 1): unknown {
     const tokens = this.#tokens[store];
-    return JSON.parse(JSON.stringify(answer ?? null), (name, value) => {
+    return JSON.parse(JSON.stringify(answer ?? null), function (this: { readonly group: string }, name, value) {
       if (name !== "fencingToken" || value === 0) return value;
-      if (!tokens.has(value)) {
-        for (const earlier of tokens.keys()) expect(value).toBeGreaterThan(earlier);
-        tokens.set(value, tokens.size + 1);
+      const seen = tokens.get(this.group) ?? [];
+      tokens.set(this.group, seen);
+      if (!seen.includes(value)) {
+        for (const earlier of seen) expect(value).toBeGreaterThan(earlier);
+        seen.push(value);
       }
-      return tokens.get(value);
+      return seen.indexOf(value) + 1;
     });
   }
 
