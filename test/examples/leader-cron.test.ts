@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it, type TestContext } from "vitest";
 import { type Delivery, startArchive } from "../../examples/leader-cron/archive.ts";
 import { type NodeProcess, startNode } from "../../examples/leader-cron/nodes.ts";
+import { slots } from "../../examples/leader-cron/schedule.ts";
 import { tally } from "../../examples/leader-cron/tally.ts";
 import { childrenOf, isAlive, signalIfAlive } from "../support/child-processes.ts";
 import { databaseUrl, describePostgres, describeRedis, redisUrl } from "../support/engines.ts";
@@ -98,6 +99,7 @@ async function playDemo(onTestFinished: OnFinished, env: Record<string, string> 
   const [suspended] = names(/^ {2}(\S+) is suspended /gm);
   expect(new Set(names(/^ {2}(\S+) leads, /gm)).size).toBe(3);
   expect(killed).toEqual(expect.any(String));
+  expect(printed()).toMatch(/ leads no longer, epoch \d+ \(stopped\)$/m);
   // On a busy machine a leadership may end more often than it was made to.
   expect(names(/^ {2}(\S+) is refused /gm)).toContain(suspended);
   const refused = deliveries().find(({ outcome, node }) => outcome === "refused" && node === suspended);
@@ -251,6 +253,21 @@ describe.concurrent("examples/leader-cron", { timeout: PATIENCE_MS }, () => {
     expect(await Promise.all([...nodes.values()].map(({ ended }) => ended))).toEqual([0, 0, 0]);
     expect(linesOf(file)).toEqual(archive.deliveries);
     expectEachSlotOnce(linesOf(file));
+  });
+
+  it("looks back for slots that were missed, no further than it is told and not to before the job was set up", async () => {
+    const now = Date.now();
+    const first = async (count: number, since: number, lookBackMs: number): Promise<number[]> => {
+      const times: number[] = [];
+      const options = { since, everyMs: EVERY_MS, lookBackMs, signal: AbortSignal.timeout(60_000) };
+      for await (const slot of slots(options)) if (times.push(Date.parse(slot)) === count) break;
+      return times;
+    };
+    const [oldest = 0, ...rest] = await first(5, now - 60_000, 5_000);
+    expect(oldest).toBeGreaterThanOrEqual(now - 5_000);
+    expect(rest).toEqual([1, 2, 3, 4].map((count) => oldest + count * EVERY_MS));
+    const since = Math.floor(now / EVERY_MS) * EVERY_MS - 2 * EVERY_MS;
+    expect(await first(1, since, 60_000)).toEqual([since]);
   });
 
   it("would say so if a slot was run twice, or left out, or a former leader was let through", () => {
