@@ -85,6 +85,10 @@ export class ClaimedContext implements ExecutionContext {
     this.attempt = binding.claim.attempt;
     this.fencingToken = binding.claim.token;
     this.#binding = binding;
+    // So that `(input, { step }) => …` works.
+    this.step = this.step.bind(this);
+    this.deriveKey = this.deriveKey.bind(this);
+    this.complete = this.complete.bind(this);
     this.#steps = new Steps(binding.id, binding.codec, binding.claim.steps, (step) => this.#rememberStep(step));
     this.#stopListening = onAbort(binding.callerSignal, () => this.#abort(binding.callerSignal?.reason));
   }

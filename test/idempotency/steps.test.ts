@@ -34,6 +34,15 @@ describe("ctx.step", () => {
     expect(Object.getPrototypeOf((first as typeof value).bytes)).toBe(Uint8Array.prototype);
   });
 
+  it("works taken out of its context, as deriveKey and complete do", async () => {
+    const { once } = setUp();
+    const charge = once(async (_input: undefined, { step, deriveKey, complete }) => {
+      await complete(await step("charge", () => deriveKey("bank").length));
+      return "not this";
+    });
+    expect(await charge(undefined)).toBe(64);
+  });
+
   it("runs a step again that threw, since it is not finished", async () => {
     const { once, crash } = setUp();
     let tries = 0;
