@@ -5,6 +5,9 @@ import { postgresStore } from "../../../adapters/stores/postgres.ts";
 import { describePostgres } from "../../support/engines.ts";
 import { newPrefix, useDatabase } from "../../support/postgres-ledgers.ts";
 
+/** However busy the machine is. */
+const POLL = { timeout: 30_000 };
+
 describePostgres("several stores on one pool", () => {
   const { url } = useDatabase();
 
@@ -32,7 +35,7 @@ describePostgres("close() of a store on a busy pool", () => {
   it("does not wait for calls that gave up, and refuses those that wait", async () => {
     const { pool, hold } = await busyPool();
     const store = postgresStore(pool, { tablePrefix: newPrefix() });
-    await store.resources.getDesired("g", { timeoutMs: 5_000 });
+    await store.resources.getDesired("g", { timeoutMs: 20_000 });
     const held = await hold();
     const unavailable = { code: "STORE_UNAVAILABLE" };
     await expect(store.resources.getDesired("g", { timeoutMs: 20 })).rejects.toMatchObject(unavailable);
@@ -40,7 +43,7 @@ describePostgres("close() of a store on a busy pool", () => {
     await store.close();
     await waiting;
     held.release();
-    await expect.poll(() => [pool.waitingCount, pool.idleCount]).toEqual([0, 1]);
+    await expect.poll(() => [pool.waitingCount, pool.idleCount], POLL).toEqual([0, 1]);
     await pool.end();
   });
 
@@ -94,7 +97,7 @@ describePostgres("a LISTEN", () => {
     const store = postgresStore(own, { tablePrefix: newPrefix(), listen: true });
     await store.migrate();
     const end = store.executions.watch?.("0".repeat(64), () => {});
-    await expect.poll(() => attempts, { timeout: 5_000 }).toBeGreaterThan(how === "fails" ? 1 : 0);
+    await expect.poll(() => attempts, POLL).toBeGreaterThan(how === "fails" ? 1 : 0);
     end?.();
     await store.close();
     await own.end();
@@ -102,6 +105,6 @@ describePostgres("a LISTEN", () => {
       const text = "SELECT count(*)::int AS n FROM pg_stat_activity WHERE application_name = $1";
       return (await (await pool()).query(text, [name])).rows[0].n;
     };
-    await expect.poll(left).toBe(0);
+    await expect.poll(left, POLL).toBe(0);
   });
 });

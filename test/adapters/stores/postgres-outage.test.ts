@@ -7,6 +7,9 @@ import { describePostgres } from "../../support/engines.ts";
 import { newPrefix, useDatabase } from "../../support/postgres-ledgers.ts";
 import { startTcpProxy } from "../../support/tcp-proxy.ts";
 
+/** However busy the machine is. */
+const POLL = { timeout: 30_000 };
+
 const claim = (store: LedgerStore, id: number, timeoutMs: number) => store.executions.claim(claimOf(id), { timeoutMs });
 
 function claimOf(id: number): ClaimRequest {
@@ -41,7 +44,7 @@ describePostgres("connection attempts that meet silence", () => {
     proxy.blackHole("toClient");
     await expect(claim(store, 1, 500)).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
     goStraight();
-    expect(await claim(store, 1, 3_000)).toMatchObject({ status: "acquired" });
+    expect(await claim(store, 1, 10_000)).toMatchObject({ status: "acquired" });
     await store.close();
     await proxy.stop();
     await pool.end();
@@ -51,15 +54,15 @@ describePostgres("connection attempts that meet silence", () => {
     const { pool, proxy, goStraight, direct } = await poolOverProxy({ max: 20 });
     const tablePrefix = newPrefix();
     const store = postgresStore(pool, { tablePrefix });
-    await claim(store, 0, 5_000);
+    await claim(store, 0, 20_000);
     proxy.resetConnections();
-    await expect.poll(() => pool.totalCount).toBe(0);
+    await expect.poll(() => pool.totalCount, POLL).toBe(0);
     proxy.blackHole("toClient");
     for (let n = 0; n < 9; n += 1) {
       await expect(claim(store, n, 270)).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
     }
     goStraight();
-    expect(await claim(store, 20, 3_000)).toMatchObject({ status: "acquired" });
+    expect(await claim(store, 20, 10_000)).toMatchObject({ status: "acquired" });
     await store.close();
     await proxy.stop();
     await pool.end();
@@ -73,16 +76,16 @@ describePostgres("a pool that is busy", () => {
   it("has no more than a few of the store's requests left over from calls that gave up", async () => {
     const pool = new pg.Pool({ connectionString: await url(), max: 1 });
     const store = postgresStore(pool, { tablePrefix: newPrefix() });
-    await store.resources.getDesired("g", { timeoutMs: 5_000 });
+    await store.resources.getDesired("g", { timeoutMs: 20_000 });
     const held = await pool.connect();
     const calls = Array.from({ length: 200 }, () => store.resources.getDesired("g", { timeoutMs: 10 }));
     const settled = await Promise.allSettled(calls);
     expect(settled.every(({ status }) => status === "rejected")).toBe(true);
     expect(pool.waitingCount).toBeLessThan(12);
-    const waits = store.resources.getDesired("g", { timeoutMs: 5_000 });
+    const waits = store.resources.getDesired("g", { timeoutMs: 20_000 });
     held.release();
     expect(await waits).toMatchObject({ generation: 0 });
-    await expect.poll(() => [pool.waitingCount, pool.idleCount]).toEqual([0, 1]);
+    await expect.poll(() => [pool.waitingCount, pool.idleCount], POLL).toEqual([0, 1]);
     await store.close();
     await pool.end();
   });
@@ -94,7 +97,7 @@ describePostgres("outcomes that are large together", () => {
   it("come in statements that carry little more than a megabyte each, beside small ones", async () => {
     const pool = new pg.Pool({ connectionString: await url(), max: 4 });
     const store = postgresStore(pool, { tablePrefix: newPrefix() });
-    const call = { timeoutMs: 20_000 };
+    const call = { timeoutMs: 40_000 };
     const sizes = Array.from({ length: 60 }, (_, n) => (n % 3 === 0 ? 10 : n % 3 === 1 ? 300_000 : 1_500_000));
     for (const [n, size] of sizes.entries()) {
       const { id, nonce } = claimOf(n);
@@ -103,7 +106,7 @@ describePostgres("outcomes that are large together", () => {
       const outcome = { kind: "value", bytes: new Uint8Array(size).fill(n) } as const;
       await store.executions.complete({ id, token: granted.token, nonce, outcome, retentionMs: 60_000 }, call);
     }
-    await expect.poll(() => pool.idleCount).toBe(pool.totalCount);
+    await expect.poll(() => pool.idleCount, POLL).toBe(pool.totalCount);
     const answers: { rows: number; bytes: number }[] = [];
     const connections = await Promise.all(Array.from({ length: 4 }, () => pool.connect()));
     for (const client of connections) {
@@ -116,7 +119,7 @@ describePostgres("outcomes that are large together", () => {
       }) as typeof client.query;
       client.release();
     }
-    const replays = await Promise.all(sizes.map((_, n) => claim(store, n, 20_000)));
+    const replays = await Promise.all(sizes.map((_, n) => claim(store, n, 40_000)));
     const views = await Promise.all(sizes.map((_, n) => store.executions.get(claimOf(n).id, call)));
     for (const [n, size] of sizes.entries()) {
       const bytes = new Uint8Array(size).fill(n);
