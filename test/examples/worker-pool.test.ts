@@ -91,7 +91,7 @@ describe("examples/worker-pool", () => {
     const killedAt = performance.now();
     process.kill(before.get("worker-7#1") as number, "SIGKILL");
     await until("it is replaced", () => has(/^create worker-7#2 \(NotObserved\): done$/m));
-    expect(performance.now() - killedAt).toBeLessThan(3_000);
+    expect(performance.now() - killedAt).toBeLessThan(4_500);
     const others = names(10, 1).filter((name) => name !== "worker-7#1");
     await untilAtWork(...others, "worker-7#2");
     const after = living();
@@ -119,7 +119,8 @@ describe("examples/worker-pool", () => {
     const frozenAt = performance.now();
     type("freeze worker-1");
     await until("it is replaced", () => has(/^replace worker-1#2 \(HeartbeatStale\): done$/m));
-    expect(performance.now() - frozenAt).toBeGreaterThan(4_000);
+    // Its last heartbeat was a second before, or more where the machine is busy.
+    expect(performance.now() - frozenAt).toBeGreaterThan(2_000);
     await untilAtWork(...names(3, 1), "worker-1#2");
     await until("it is asked to end", () => has(/^terminate worker-1#1 \(HeartbeatStale\): done$/m));
 

@@ -135,15 +135,15 @@ describePostgres("postgresStore over a pool", () => {
         const client = await pool.connect();
         await client.query("BEGIN");
         await client.query("INSERT INTO effects VALUES ('within')");
-        // Longer than a renewal takes to come.
-        await new Promise((resolve) => setTimeout(resolve, 300));
+        // Four of them take longer than a renewal takes to come, and far shorter than a lease.
+        await new Promise((resolve) => setTimeout(resolve, 700));
         await ctx.complete("done", client);
         await client.query("COMMIT");
         client.release();
         await pool.query("INSERT INTO effects VALUES ('after')");
         return "done";
       },
-      { store, operation: "o", leaseMs: 1_500, inFlight: "wait" },
+      { store, operation: "o", leaseMs: 6_000, inFlight: "wait" },
     );
     const answers = await Promise.all(Array.from({ length: 20 }, (_, n) => call("input", { key: `k${n % 4}` })));
     expect(new Set(answers)).toEqual(new Set(["done"]));

@@ -8,10 +8,13 @@ import { type LedgerStore, withIdempotency } from "../../../src/index.ts";
 import { describePostgres } from "../../support/engines.ts";
 import { newPrefix, useDatabase } from "../../support/postgres-ledgers.ts";
 
+/** However busy the machine is. */
+const POLL = { timeout: 30_000 };
+
 const URL_OF_NOBODY = "postgres://nobody@127.0.0.1:1/nothing";
 
 const call = (store: LedgerStore, key = "k"): Promise<string> =>
-  withIdempotency(() => "done", { store, operation: "o", storeTimeoutMs: 5_000 })("input", { key });
+  withIdempotency(() => "done", { store, operation: "o", storeTimeoutMs: 20_000 })("input", { key });
 
 describe("wrong options", () => {
   it.each(['x"; DROP TABLE', "", "Upper", "9lives", "a".repeat(42)])("refuse the table prefix %j", (tablePrefix) => {
@@ -171,10 +174,10 @@ describePostgres("close()", () => {
       );
       return rows[0].n;
     };
-    await expect.poll(connections).toBe(2);
+    await expect.poll(connections, POLL).toBe(2);
     end?.();
     await store.close();
-    await expect.poll(connections).toBe(0);
+    await expect.poll(connections, POLL).toBe(0);
   });
 
   it("need not be called for an idle process to exit", async () => {

@@ -99,7 +99,7 @@ describePostgres("ctx.complete(value, client) with pg", () => {
         client.release();
         return "stale";
       },
-      { leaseMs: 300, store: cutOff },
+      { leaseMs: 3_000, store: cutOff },
     );
     const first = stale("in", { key: "k" });
     await running;
@@ -127,12 +127,12 @@ describePostgres("ctx.complete(value, client) with pg", () => {
         client.release();
         return "rolled back";
       },
-      { leaseMs: 300 },
+      { leaseMs: 3_000 },
     );
     const first = call("in", { key: "k" });
     const others = Array.from({ length: 20 }, () => payer(() => "never", { inFlight: "wait" })("in", { key: "k" }));
     // Renewals come upon the locked row meanwhile.
-    await new Promise((resolve) => setTimeout(resolve, 250));
+    await new Promise((resolve) => setTimeout(resolve, 1_300));
     expect((await pool.query("SELECT 1 AS one")).rows).toEqual([{ one: 1 }]);
     release();
     expect(new Set(await Promise.all([first, ...others]))).toEqual(new Set(["rolled back"]));

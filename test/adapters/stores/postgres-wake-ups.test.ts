@@ -28,7 +28,7 @@ async function isWoken(watching: PostgresStore, settling: PostgresStore): Promis
       wakes += 1;
     });
     // The first is for what may have happened before it listened.
-    if (how === "complete") await expect.poll(() => wakes, { timeout: 10_000 }).toBe(1);
+    if (how === "complete") await expect.poll(() => wakes, { timeout: 30_000 }).toBe(1);
     const before = wakes;
     const holder = { id, token: claimed.token, ...NONCE };
     if (how === "complete") {
@@ -37,7 +37,7 @@ async function isWoken(watching: PostgresStore, settling: PostgresStore): Promis
     } else {
       await settling.executions.release({ ...holder, as: { mode: "forget" } }, CALL);
     }
-    await expect.poll(() => wakes, { timeout: 10_000 }).toBe(before + 1);
+    await expect.poll(() => wakes, { timeout: 30_000 }).toBe(before + 1);
     end?.();
   }
 }
@@ -67,7 +67,7 @@ describePostgres("two stores on a URL", () => {
     const end = watching.executions.watch?.("k", () => {
       wakes += 1;
     });
-    await expect.poll(() => wakes, { timeout: 10_000 }).toBe(1);
+    await expect.poll(() => wakes, { timeout: 30_000 }).toBe(1);
     const settle = async (store: PostgresStore): Promise<void> => {
       const claim = { id: "k", operation: "o", scope: "", leaseMs: 60_000, retentionMs: 60_000, ...NONCE };
       const claimed = await store.executions.claim({ ...claim, onAbandoned: "report" }, CALL);
@@ -78,7 +78,7 @@ describePostgres("two stores on a URL", () => {
     await settle(silent);
     // Notifications come in the order of their commits: when this one is there, no other is on its way.
     await settle(telling);
-    await expect.poll(() => wakes, { timeout: 10_000 }).toBe(2);
+    await expect.poll(() => wakes, { timeout: 30_000 }).toBe(2);
     end?.();
     for (const store of [watching, elsewhere, silent, telling]) await store.close();
   });

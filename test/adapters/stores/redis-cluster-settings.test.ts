@@ -23,7 +23,7 @@ describeRedisServers("the settings of a cluster", () => {
       try {
         const name = createHash("sha256").update("lease").digest("hex");
         const asked = { name, holder: "h", nonce: "n", durationMs: 60_000 };
-        expect(await store.leases.acquire(asked, { timeoutMs: 3_000 })).toMatchObject({ status: "acquired" });
+        expect(await store.leases.acquire(asked, { timeoutMs: 10_000 })).toMatchObject({ status: "acquired" });
       } finally {
         away?.resume();
       }

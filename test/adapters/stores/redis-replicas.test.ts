@@ -10,7 +10,7 @@ import { drivers } from "../../support/redis-clients.ts";
 import { type RedisServer, startRedis } from "../../support/redis-server.ts";
 import { until } from "../../support/until.ts";
 
-const CALL = { timeoutMs: 5_000 };
+const CALL = { timeoutMs: 20_000 };
 const id = "ab".repeat(32);
 const outcome = { kind: "value", bytes: Buffer.from("x") } as const;
 
@@ -70,7 +70,7 @@ describeRedisServers("redisStore with replicas", () => {
   it.each(["complete", "relet"] as const)(
     "takes no write for durable that came behind its confirmation: %s",
     async (what) => {
-      await using([drivers[0], { durability: { replicas: 1, timeoutMs: 300 } }], async ({ executions }, client) => {
+      await using([drivers[0], { durability: { replicas: 1, timeoutMs: 1_000 } }], async ({ executions }, client) => {
         const claim = await executions.claim(request("n", what === "relet" ? 1 : 60_000), CALL);
         if (claim.status !== "acquired") throw new Error(claim.status);
         const { token } = claim;
@@ -104,7 +104,7 @@ describeRedisServers("redisStore with replicas", () => {
 
   describe.each(drivers)("by $driver", (driver) => {
     it("waits for missing replicas once for many calls, and holds up no replay", async () => {
-      await using([driver, { durability: { replicas: 1, timeoutMs: 500 } }], async ({ executions }) => {
+      await using([driver, { durability: { replicas: 1, timeoutMs: 1_000 } }], async ({ executions }) => {
         const done = await executions.claim(request("n"), CALL);
         if (done.status !== "acquired") throw new Error(done.status);
         const { token } = done;
@@ -140,11 +140,13 @@ describeRedisServers("redisStore with replicas", () => {
     it("keeps no key for a claim that was not confirmed", async () => {
       await using([driver, { durability: { replicas: 1, timeoutMs: 200 } }], async (store) => {
         const options = { store, operation: "o", inFlight: "wait", maxWaitMs: 5_000 } as const;
-        const once = withIdempotency((input: string) => input, { ...options, storeTimeoutMs: 500 });
+        const bounded = (storeTimeoutMs: number) =>
+          withIdempotency((input: string) => input, { ...options, storeTimeoutMs });
+        const [once, onceInVain] = [bounded(CALL.timeoutMs), bounded(500)];
         await once("warm-up", { key: "warm-up" });
         replica.pause();
         try {
-          await expect(once("input", { key: "k" })).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+          await expect(onceInVain("input", { key: "k" })).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
           // The last try would be confirmed, and then undone, if the replica came back before.
           await until("no try is under way", async () =>
             (await askRedis(primary.port, "INFO clients")).includes("blocked_clients:0"),
@@ -152,8 +154,7 @@ describeRedisServers("redisStore with replicas", () => {
         } finally {
           replica.resume();
         }
-        const again = withIdempotency((input: string) => input, { ...options, storeTimeoutMs: 5_000 });
-        expect(await again.run("input", { key: "k" })).toMatchObject({ replayed: false, attempt: 1 });
+        expect(await once.run("input", { key: "k" })).toMatchObject({ replayed: false, attempt: 1 });
       });
     });
 

@@ -139,7 +139,7 @@ describeRedisServers("the server's settings", () => {
         wakes += 1;
       });
       await until("it listens", () => wakes === 1);
-      expect(await plain.leases.list("", { timeoutMs: 1_000 })).toEqual([]);
+      expect(await plain.leases.list("", { timeoutMs: 10_000 })).toEqual([]);
       await Promise.all([store.close(), plain.close()]);
     });
 
@@ -157,10 +157,12 @@ describeRedisServers("the server's settings", () => {
       const settled = running("input", { key: "k", signal: leave.signal });
       await until("it is full", async () => (await askRedis(server.port, "CONFIG GET maxmemory")).includes("1048576"));
       let runs = 0;
-      const full = withIdempotency(() => ++runs, { store, operation: "full", storeTimeoutMs: 200 });
-      await expect(full("input", { key: "k" })).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+      const bounded = (storeTimeoutMs: number) =>
+        withIdempotency(() => ++runs, { store, operation: "full", storeTimeoutMs });
+      const [full, fullInVain] = [bounded(10_000), bounded(200)];
+      await expect(fullInVain("input", { key: "k" })).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
       expect(runs).toBe(0);
-      expect(await store.executions.list({ operation: "full", limit: 1 }, { timeoutMs: 1_000 })).toEqual([]);
+      expect(await store.executions.list({ operation: "full", limit: 1 }, { timeoutMs: 10_000 })).toEqual([]);
       leave.abort();
       expect(await settled).toBe("settled");
       await askRedis(server.port, "CONFIG SET maxmemory 0");
@@ -171,8 +173,8 @@ describeRedisServers("the server's settings", () => {
     it("are no reason to keep a key that is not to be kept", async () => {
       const store = redisStore(await opened(), { storeKeys: false });
       await withIdempotency(() => 1, { store, operation: "o" })("input", { key: "very-secret-key" });
-      await store.executions.list({ limit: 1 }, { timeoutMs: 1_000 });
-      const [view] = await store.executions.list({ limit: 1 }, { timeoutMs: 1_000 });
+      await store.executions.list({ limit: 1 }, { timeoutMs: 10_000 });
+      const [view] = await store.executions.list({ limit: 1 }, { timeoutMs: 10_000 });
       expect(view).toMatchObject({ operation: "o" });
       expect(view?.key).toBeUndefined();
       await store.close();

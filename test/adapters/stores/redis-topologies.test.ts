@@ -10,7 +10,7 @@ import { type RedisCluster, startRedisCluster } from "../../support/redis-cluste
 import { type RedisSentinel, startSentinel } from "../../support/redis-sentinel.ts";
 import { until } from "../../support/until.ts";
 
-const CALL = { timeoutMs: 10_000 };
+const CALL = { timeoutMs: 20_000 };
 const id = (name: string): string => createHash("sha256").update(name).digest("hex");
 
 const claim = (name: string, nonce: string, leaseMs = 60_000) => ({
@@ -49,7 +49,7 @@ describeRedisServers("redisStore on Sentinel", () => {
     it("goes on after a failover, without a restart", async () => {
       const { client, close } = await open(sentinel.name, sentinel.sentinels);
       const store = redisStore(client, { keyPrefix: `${randomUUID()}:` });
-      const once = withIdempotency((input: string) => input, { store, operation: "o", storeTimeoutMs: 2_000 });
+      const once = withIdempotency((input: string) => input, { store, operation: "o", storeTimeoutMs: 10_000 });
       await once("before", { key: "before" });
       await sentinel.failover();
       await until("a call succeeds", () =>
@@ -77,7 +77,7 @@ describeRedisServers("redisStore on Cluster", () => {
     it("goes on after a failover, without a restart", async () => {
       const { client, close } = await open(cluster.nodes);
       const store = redisStore(client, { keyPrefix: `${randomUUID()}:` });
-      const once = withIdempotency((input: string) => input, { store, operation: "o", storeTimeoutMs: 2_000 });
+      const once = withIdempotency((input: string) => input, { store, operation: "o", storeTimeoutMs: 10_000 });
       const keys = Array.from({ length: 20 }, (_, index) => `key ${index}`);
       for (const key of keys) await once(key, { key });
       await cluster.failover();
