@@ -65,7 +65,7 @@ export class Executor<Spec = unknown> {
       stop: options.stop,
     };
     const runCalling = async (step: CallingStep): Promise<Verdict> => {
-      const act = () => execution.run(step, () => this.#held(step.id, () => perform(acting, step)));
+      const act = () => this.#held(step, execution, () => perform(acting, step));
       // Who is cut off need not queue.
       return execution.isOver(step) ? act() : this.#turns.run(step.id, () => this.#permits.run(act));
     };
@@ -118,19 +118,15 @@ export class Executor<Spec = unknown> {
     for (const step of rest) await execution.run(step, async () => ({ result: "notBegun" }));
   }
 
-  /** Does a step while the slot stays ours: it is handed over once that has settled. */
-  async #held(id: string, act: () => Promise<Verdict>): Promise<Verdict> {
+  /** Does a step, and tells of it, while the slot stays ours: it is handed over once that has settled. */
+  async #held(step: CallingStep, execution: Execution, work: () => Promise<Verdict>): Promise<Verdict> {
     const { gate } = this.#terms;
-    if (gate.hold === undefined) return act();
-    let hasBegun = false;
+    const act = (): Promise<Verdict> => execution.run(step, work);
+    if (gate.hold === undefined || execution.isOver(step)) return act();
     try {
-      return await gate.hold(id, () => {
-        hasBegun = true;
-        return act();
-      });
-    } catch (error) {
-      if (hasBegun) throw error;
-      return { result: "fenced" };
+      return await gate.hold(step.id, act);
+    } catch {
+      return execution.run(step, async () => ({ result: "fenced" }));
     }
   }
 

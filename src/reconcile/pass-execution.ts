@@ -68,7 +68,7 @@ export class PassExecution<Spec> {
         epoch: () => leader?.epoch ?? 0,
         fenceOf: (id) => shards?.fenceOf(id),
         hold: (id, step) => (shards === undefined ? step() : shards.run(id, step)),
-        isAllowed: (id) => (leader?.isLeader() ?? true) && (shards?.owns(id) ?? true),
+        isAllowed: (id) => (leader?.isLeader() ?? true) && (shards?.isAllowed(id) ?? true),
       },
       onOutcome: (outcome) => {
         hooks.onOutcome(outcome);

@@ -6,7 +6,7 @@ import { NextPasses } from "./next-pass.ts";
 import { type Interruption, PassExecution } from "./pass-execution.ts";
 import { type BareEvent, PassNotes } from "./pass-notes.ts";
 import { finishedOf, heldAfter, notBegunAfter, shown, standsOf } from "./pass-report.ts";
-import type { Explanation, HeldBy, PassReport, Plan } from "./planned.ts";
+import type { Explanation, HeldAction, HeldBy, PassReport, Plan } from "./planned.ts";
 import type { GroupStanding } from "./reconciler-status.ts";
 import { Retries, recordRetry } from "./retries.ts";
 import type { ReconcilerSettings } from "./settings.ts";
@@ -150,9 +150,10 @@ export class PassRunner<Spec> {
     const stopwatch = new Stopwatch(this.#settings.clock);
     this.#notes.found(found);
     this.#takeGeneration(found.generation);
-    for (const step of found.composition.steps) this.#generationOf.set(step, found.generation);
+    const [steps, early] = this.#divided(found.composition.steps);
+    for (const step of steps) this.#generationOf.set(step, found.generation);
     const { mayBegin = () => true, signal, interruption } = terms;
-    const { outcomes, isCut } = await this.#execution.execute(found.composition.steps, {
+    const { outcomes, isCut } = await this.#execution.execute(steps, {
       signal,
       mayBegin: () => mayBegin() && !this.#hooks.isPaused(),
       interruption,
@@ -160,7 +161,7 @@ export class PassRunner<Spec> {
     });
     // Nobody waits for the rest: it counts as it ends.
     const known = new Set(outcomes.map(({ step }) => step));
-    if (isCut) for (const step of found.composition.steps) if (!known.has(step)) this.#late.add(step);
+    if (isCut) for (const step of steps) if (!known.has(step)) this.#late.add(step);
     signal?.throwIfAborted();
     this.#creationsEnded(outcomes);
     // By now it may be paused, or lead no longer.
@@ -179,7 +180,7 @@ export class PassRunner<Spec> {
     );
     const heldBy = lookTerms.blockedBy ?? "backoff";
     for (const action of outcomes.flatMap((outcome) => notBegunAfter(outcome, heldBy))) this.#notes.held(action);
-    const held = [...found.composition.held, ...outcomes.flatMap((outcome) => heldAfter(outcome, heldBy))];
+    const held = [...found.composition.held, ...early, ...outcomes.flatMap((outcome) => heldAfter(outcome, heldBy))];
     const { wakeAt, dueAt, retryAt } = this.#nextPasses.after(after, outcomes);
     const report: PassReport = {
       generation: after.generation,
@@ -201,6 +202,15 @@ export class PassRunner<Spec> {
       ...(retryAt === undefined ? {} : { retryAt }),
       ...(dueAt === undefined ? {} : { dueAt }),
     };
+  }
+
+  /** Those that may be taken, and those of shards that came while the ledger was looked at, and wait until it has been under their epochs. */
+  #divided(steps: readonly Step[]): [may: readonly Step[], early: readonly HeldAction[]] {
+    const isEarly = new Set(steps.filter(({ id }) => this.#fences.isUnraised(id)));
+    if (isEarly.size === 0) return [steps, []];
+    const early = Array.from(isEarly, (step): HeldAction => ({ ...shown(step), heldBy: "notOwner" }));
+    for (const action of early) this.#notes.held(action);
+    return [steps.filter((step) => !isEarly.has(step)), early];
   }
 
   #isActing(): boolean {
