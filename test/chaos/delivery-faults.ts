@@ -82,7 +82,7 @@ export function describeDeliveryFaults(newLedger: () => Promise<string>): void {
 
   it("lets no stray completion of an earlier claim through (I2)", async ({ expect }) => {
     const { executions } = ledger.store;
-    const bounds = { timeoutMs: 5_000 };
+    const bounds = { timeoutMs: 20_000 };
     const claim = { id: "ab".repeat(32), operation: "pay", scope: "", leaseMs: 60_000, retentionMs: 60_000 };
     const request = (nonce: string) => ({ ...claim, nonce, onAbandoned: "takeover" as const });
     const first = await executions.claim(request("a"), bounds);

@@ -173,7 +173,7 @@ export function describeProcessFaults(newLedger: () => Promise<string>): void {
     worker.kill("SIGKILL");
     await worker.ended;
     const ledger = await openLedger(url);
-    const [record] = await ledger.store.executions.list({ limit: 10 }, { timeoutMs: 5_000 });
+    const [record] = await ledger.store.executions.list({ limit: 10 }, { timeoutMs: 20_000 });
     await ledger.close();
     expect(record).toMatchObject({ status: "completed", token: run?.value.token, attempt: 1 });
   });

@@ -126,7 +126,8 @@ function failsOver({ open }: (typeof sentinelDrivers)[number]): void {
       const lease = { leaseMs: 60_000, retentionMs: 60_000, onAbandoned: "takeover" } as const;
       return executions.claim({ id: idOf(name), operation: "o", scope: "", nonce: "n", ...lease }, { timeoutMs });
     };
-    await claim("aa", PATIENT_MS);
+    // A busy replica may take longer than it is waited for.
+    await until("it is confirmed", async () => (await claim("aa", PATIENT_MS)).status === "acquired");
     // The replicas too, so that nobody is promoted before all of the calls have been given up.
     const replicas = sentinel.replicas();
     await Promise.all([sentinel.primary(), ...replicas].map((server) => server.kill()));

@@ -70,7 +70,7 @@ describePostgres("a record in PostgreSQL that was tampered with", () => {
   });
 
   it("keeps its steps from being overwritten by a takeover when one of them can't be read", async () => {
-    const call = { timeoutMs: 5_000 };
+    const call = { timeoutMs: 20_000 };
     const claim = { id: "0".repeat(64), operation: "o", scope: "", leaseMs: 60_000, retentionMs: 60_000 };
     const request = { ...claim, onAbandoned: "takeover", nonce: "n1" } as const;
     const held = await store.executions.claim(request, call);
@@ -90,7 +90,7 @@ describePostgres("a record in PostgreSQL that was tampered with", () => {
     await once()("input", { key: "k" });
     await change("format = 99, expires_at = 1");
     expect(await recoverAbandoned({ store, resolver: () => "retry" })).toEqual({ completed: 0, retried: 0, left: 0 });
-    expect(await store.executions.purge({ limit: 10 }, { timeoutMs: 5_000 })).toEqual({ purged: 0 });
+    expect(await store.executions.purge({ limit: 10 }, { timeoutMs: 20_000 })).toEqual({ purged: 0 });
     expect(await rows()).toHaveLength(1);
   });
 
@@ -106,7 +106,7 @@ describePostgres("a record in PostgreSQL that was tampered with", () => {
     for (const odd of ["a\0b", "\ud800"]) {
       for (const part of ["operation", "scope", "key"]) {
         const request = { ...claim, onAbandoned: "takeover", [part]: odd } as const;
-        const answer = store.executions.claim(request, { timeoutMs: 5_000 });
+        const answer = store.executions.claim(request, { timeoutMs: 20_000 });
         await expect(answer).rejects.toMatchObject({ code: "INVALID_OPTIONS", message: /NUL/ });
       }
     }

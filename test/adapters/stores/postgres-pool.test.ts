@@ -162,7 +162,7 @@ describePostgres("postgresStore over a pool", () => {
       const once = withIdempotency(() => ({ paid: true }), { store, operation: `o${source.options.max}` });
       expect(await once("input", { key: "k" })).toEqual({ paid: true });
       expect(await once.run("input", { key: "k" })).toMatchObject({ value: { paid: true }, replayed: true });
-      expect(await store.executions.list({ limit: 10 }, { timeoutMs: 5_000 })).not.toHaveLength(0);
+      expect(await store.executions.list({ limit: 10 }, { timeoutMs: 20_000 })).not.toHaveLength(0);
       await store.close();
       await source.end();
     }

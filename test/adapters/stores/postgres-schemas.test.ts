@@ -5,7 +5,7 @@ import { type LedgerStore, withIdempotency } from "../../../src/index.ts";
 import { describePostgres } from "../../support/engines.ts";
 import { newPrefix, useDatabase } from "../../support/postgres-ledgers.ts";
 
-const CALL = { timeoutMs: 5_000 };
+const CALL = { timeoutMs: 20_000 };
 
 describePostgres("the schema of a ledger", () => {
   const database = useDatabase();

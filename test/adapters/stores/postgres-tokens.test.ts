@@ -6,7 +6,7 @@ import type { ClaimRequest } from "../../../src/store.ts";
 import { describePostgres } from "../../support/engines.ts";
 import { newPrefix, useDatabase } from "../../support/postgres-ledgers.ts";
 
-const CALL = { timeoutMs: 5_000 };
+const CALL = { timeoutMs: 20_000 };
 
 const claimOf = (id: string): ClaimRequest => ({
   id,

@@ -7,7 +7,7 @@ import type { LedgerStore } from "../../../src/store.ts";
 import { describeRedis, redisUrl } from "../../support/engines.ts";
 import { editRecord, HEADER } from "../../support/redis-subject.ts";
 
-const CALL = { timeoutMs: 5_000 };
+const CALL = { timeoutMs: 20_000 };
 
 describeRedis("a record in Redis that was tampered with", () => {
   let client: ReturnType<typeof createClient>;

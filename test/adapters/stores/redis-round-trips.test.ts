@@ -53,7 +53,7 @@ describeRedisServers("redisStore counted on the wire", () => {
       expect((await bytes("input")) - before.input).toBeGreaterThan(100_000);
       expect((await bytes("input")) - before.input).toBeLessThan(150_000);
       expect((await bytes("output")) - before.output).toBeLessThan(50_000);
-      await store.executions.list({ operation: "o", limit: 10 }, { timeoutMs: 5_000 });
+      await store.executions.list({ operation: "o", limit: 10 }, { timeoutMs: 20_000 });
       expect((await bytes("output")) - before.output).toBeLessThan(50_000);
       await large("input", { key: "k" });
       expect((await bytes("output")) - before.output).toBeGreaterThan(100_000);
@@ -70,7 +70,7 @@ describeRedisServers("redisStore counted on the wire", () => {
             ...{ id: createHash("sha256").update(name).digest("hex"), operation: "o", scope: "", nonce: name },
             ...{ leaseMs: 60_000, retentionMs: 60_000, onAbandoned: "takeover" },
           },
-          { timeoutMs: 5_000 },
+          { timeoutMs: 20_000 },
         );
       await claim("warm-up");
       sent();

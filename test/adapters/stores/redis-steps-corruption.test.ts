@@ -6,7 +6,7 @@ import type { ClaimRequest, LedgerStore } from "../../../src/store.ts";
 import { describeRedis, redisUrl } from "../../support/engines.ts";
 import { until } from "../../support/until.ts";
 
-const CALL = { timeoutMs: 5_000 };
+const CALL = { timeoutMs: 20_000 };
 const id = "ab".repeat(32);
 
 describeRedis("the steps of a record in Redis that were tampered with", () => {
