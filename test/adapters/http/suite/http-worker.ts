@@ -1,10 +1,18 @@
-import { appendFileSync, readdirSync } from "node:fs";
+import { appendFileSync } from "node:fs";
 import { openLedger } from "../../../support/open-ledger.ts";
 import { serve } from "../../../support/workers.ts";
 import type { HttpShim } from "./http-shim.ts";
 
 /** One process of a service: a shim of the suite on a ledger that others have open too. */
 const [, , name = "", url = "", effects = "", leaseMs = "30000"] = process.argv;
+
+/** By the first word of their names: a process loads one framework and not all. */
+const SHIMS: Readonly<Record<string, () => Promise<object>>> = {
+  Express: () => import("./express-shim.ts"),
+  Fastify: () => import("./fastify-shim.ts"),
+  Koa: () => import("./koa-shim.ts"),
+  fetch: () => import("./fetch-shim.ts"),
+};
 
 const ledger = await openLedger(url);
 const shim = await shimCalled(name);
@@ -28,11 +36,9 @@ const server = await shim.start({
 serve(() => ({ port: server.port }));
 
 async function shimCalled(wanted: string): Promise<HttpShim> {
-  for (const file of readdirSync(import.meta.dirname)) {
-    if (!file.endsWith("-shim.ts") || file === "http-shim.ts") continue;
-    const exported = Object.values(await import(`./${file}`)) as HttpShim[];
-    const found = exported.find((shim) => shim.name === wanted);
-    if (found !== undefined) return found;
-  }
-  throw new Error(`no shim is called ${wanted}`);
+  const [framework = ""] = wanted.split(" ");
+  const exported: Readonly<Record<string, unknown>> = { ...(await SHIMS[framework]?.()) };
+  const found = Object.values(exported).find((shim) => (shim as HttpShim).name === wanted);
+  if (found === undefined) throw new Error(`no shim is called ${wanted}`);
+  return found as HttpShim;
 }

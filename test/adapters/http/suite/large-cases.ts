@@ -84,7 +84,7 @@ export function largeCases({ serve }: Suite): void {
         response.on("end", () => resolve());
         response.on("data", (chunk: Buffer) => {
           received += chunk.length;
-          if (received - measuredAt > 16 * MEGABYTE) {
+          if (received - measuredAt > 32 * MEGABYTE) {
             measuredAt = received;
             most = Math.max(most, memory() - before);
           }

@@ -5,6 +5,7 @@ import { temporaryFolder } from "../../../support/sqlite-files.ts";
 import { endWorkers, startWorker } from "../../../support/workers.ts";
 import { eventually } from "../eventually.ts";
 import { HttpClient } from "../http-client.ts";
+import { builtHttpWorker } from "./built-http-worker.ts";
 import { expectProblem } from "./expect-problem.ts";
 import type { Suite } from "./http-suite.ts";
 
@@ -25,13 +26,7 @@ export function processCases({ shim, url }: Suite): void {
       folder.remove();
     });
     const start = async () => {
-      const worker = await startWorker(
-        "../adapters/http/suite/http-worker.ts",
-        shim.name,
-        ledger.url,
-        effects,
-        `${LEASE_MS}`,
-      );
+      const worker = await startWorker(await builtHttpWorker(), shim.name, ledger.url, effects, `${LEASE_MS}`);
       const { port } = await worker.ask<{ port: number }>({});
       const client = new HttpClient(port);
       onTestFinished(() => client.close());
@@ -39,8 +34,7 @@ export function processCases({ shim, url }: Suite): void {
     };
     const runs = (): string[] => readFileSync(effects, { encoding: "utf8", flag: "a+" }).split("\n").slice(0, -1);
 
-    const first = await start();
-    const other = await start();
+    const [first, other] = await Promise.all([start(), start()]);
     first.client.begin({ key: "k", headers: { "X-Never": "1" } });
     await eventually(runs).toEqual(["k 1"]);
     expectProblem(await other.client.send({ key: "k" }), 409, "IN_PROGRESS", true);
