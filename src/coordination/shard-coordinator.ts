@@ -1,5 +1,6 @@
 import { onAbort } from "../abort-listeners.ts";
 import { emitTo, type ShardEvent } from "../events.ts";
+import { dropRejection } from "../rejections.ts";
 import { HeldShard, notHeld, type ShardWork } from "./held-shard.ts";
 import { jumpHash } from "./jump-hash.ts";
 import { LeaseTerm } from "./lease-term.ts";
@@ -113,7 +114,10 @@ export class ShardCoordinator {
     return held.shard.run(work);
   }
 
-  /** Calls back whenever this member owns other shards than before. Returns what ends that. */
+  /**
+   * Calls back whenever this member owns other shards than before, also when a hand-over begins or a deadline passes. What the listener
+   * throws or rejects with changes nothing. Returns what ends that.
+   */
   onChange(listener: () => void): () => void {
     const entry = (): void => listener();
     this.#listeners.add(entry);
@@ -200,6 +204,7 @@ export class ShardCoordinator {
       callbacks: { onAssigned, onRevoked },
       onError: (of, error) => this.#emit({ type: "shard_error", of, shard, error }),
     });
+    onAbort(term.signal, () => this.#changed());
     const over = this.#hold(held);
     this.#held.set(shard, { shard: held, over });
   }
@@ -213,7 +218,6 @@ export class ShardCoordinator {
     const reason = await held.untilOver();
     this.#held.delete(shard);
     this.#emit({ type: "shard_revoked", shard, epoch, reason });
-    this.#changed();
     // It may be ours again; after a failure not before the next regular look.
     const { member } = this.#settings;
     if (reason !== "failed" && this.#assignment.of(member).includes(shard)) this.#rest.end();
@@ -224,7 +228,13 @@ export class ShardCoordinator {
   }
 
   #changed(): void {
-    for (const listener of this.#listeners) listener();
+    for (const listener of this.#listeners) {
+      try {
+        dropRejection(listener());
+      } catch {
+        // What it does with the news must not decide about a shard.
+      }
+    }
   }
 
   #emit(news: News): void {

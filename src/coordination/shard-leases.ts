@@ -3,12 +3,16 @@ import { storeOperation } from "../store-operation.ts";
 import { HeldLease } from "./held-lease.ts";
 import type { ShardSettings } from "./shard-settings.ts";
 
-/** Who takes part in a division, as its lease says. */
-export interface ShardMember {
+/** Somebody who divides keys, as the holder of a lease says. */
+export interface Divider {
   readonly id: string;
-  readonly weight: number;
   /** How many shards it believes there are. */
   readonly shards: number;
+}
+
+/** Who takes part in a division. */
+export interface ShardMember extends Divider {
+  readonly weight: number;
 }
 
 /** Renewals come three in a deadline, and are spread so that those of many shards don't come at once. */
@@ -16,8 +20,8 @@ const RENEWALS_A_DEADLINE = 3;
 const SPREAD = 0.25;
 
 /**
- * The leases of a division in the store: one a member, whose holder says what others have to know of it, and one a shard, whose holder
- * is a member.
+ * The leases of a division in the store: one a member, held as `1 of 256`, which is its weight and how many shards it believes there are,
+ * and one a shard, held as `node-1 of 256`.
  */
 export class ShardLeases {
   readonly #settings: ShardSettings;
@@ -26,23 +30,23 @@ export class ShardLeases {
 
   constructor(settings: ShardSettings) {
     this.#settings = settings;
-    // No name can look like another's, or like that of an election.
-    this.#prefix = `shards:${encodeURIComponent(settings.name)}/`;
+    // No name can look like another's.
+    this.#prefix = `shards:${escaped(settings.name)}/`;
   }
 
   /** Our own membership. */
   membership(): HeldLease {
     const { member, weight, shards, retryPeriodMs } = this.#settings;
-    return this.#lease(`${this.#prefix}members/${encodeURIComponent(member)}`, `${weight} of ${shards}`, retryPeriodMs);
+    return this.#lease(`${this.#prefix}members/${escaped(member)}`, `${weight} of ${shards}`, retryPeriodMs);
   }
 
   /** A shard's; the same object every time, since it remembers an acquisition whose answer was lost. */
   ofShard(shard: number): HeldLease {
     const known = this.#shards.get(shard);
     if (known !== undefined) return known;
-    const { member, renewDeadlineMs, random } = this.#settings;
+    const { renewDeadlineMs, random } = this.#settings;
     const intervalMs = (renewDeadlineMs / RENEWALS_A_DEADLINE) * (1 - SPREAD * random.float());
-    const lease = this.#lease(`${this.#prefix}shards/${shard}`, member, intervalMs);
+    const lease = this.#lease(`${this.#prefix}shards/${shard}`, this.#holder, intervalMs);
     this.#shards.set(shard, lease);
     return lease;
   }
@@ -51,11 +55,18 @@ export class ShardLeases {
   async members(): Promise<ShardMember[]> {
     const prefix = `${this.#prefix}members/`;
     return (await this.#list(prefix)).flatMap(({ name, holder }) => {
-      const [, weight, shards] = /^(\S+) of (\d+)$/.exec(holder) ?? [];
+      const { who, shards } = parsed(holder);
+      const weight = Number(who);
       // Not one of ours; a shard that it should hold all the same is protected by its own lease.
-      if (weight === undefined || !(Number(weight) >= 0)) return [];
-      return [{ id: decodeURIComponent(name.slice(prefix.length)), weight: Number(weight), shards: Number(shards) }];
+      if (!Number.isFinite(weight) || weight < 0 || Number.isNaN(shards)) return [];
+      return [{ id: decodeURIComponent(name.slice(prefix.length)), weight, shards }];
     });
+  }
+
+  /** Whoever holds a shard, also when it has left and only waits for what runs. */
+  async holders(): Promise<Divider[]> {
+    const holders = (await this.#list(`${this.#prefix}shards/`)).map(({ holder }) => parsed(holder));
+    return holders.flatMap(({ who, shards }) => (Number.isNaN(shards) ? [] : { id: who, shards }));
   }
 
   /** The shards that can't be got now, since their leases have not lapsed, and how long they last without a renewal, in milliseconds. */
@@ -69,7 +80,11 @@ export class ShardLeases {
 
   /** A request that was thought lost may have got it; asking once more tells. */
   #mayBeOurs(shard: number, holder: string): boolean {
-    return holder === this.#settings.member && this.#shards.get(shard)?.isAskedFor === true;
+    return holder === this.#holder && this.#shards.get(shard)?.isAskedFor === true;
+  }
+
+  get #holder(): string {
+    return `${this.#settings.member} of ${this.#settings.shards}`;
   }
 
   #list(prefix: string): Promise<LeaseView[]> {
@@ -82,4 +97,15 @@ export class ShardLeases {
     const times = { leaseDurationMs, renewDeadlineMs, renewIntervalMs, retryPeriodMs, callBudgetMs };
     return new HeldLease({ store, name, identity, ...times, clock, random });
   }
+}
+
+/** As part of a lease's name: a text that ends where the next slash is. */
+function escaped(text: string): string {
+  return text.replace(/[%/]/g, encodeURIComponent);
+}
+
+/** What a lease's holder says; `shards` is NaN where it is none of ours. */
+function parsed(holder: string): { readonly who: string; readonly shards: number } {
+  const [, who = holder, shards = "NaN"] = /^(.*) of (\d+)$/.exec(holder) ?? [];
+  return { who, shards: Number(shards) };
 }

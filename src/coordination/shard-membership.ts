@@ -38,12 +38,17 @@ export class ShardMembership {
     if (this.#term?.over.aborted !== false && !(await this.#join())) return [];
     const members = await this.#leases.members();
     const alike = members.filter((other) => other.shards === shards);
-    if (alike.length < members.length && isIdle) {
-      // Whoever holds shards goes on; of several who begin at once, those who see the others step back.
-      await this.leave();
-      const others = members.filter((other) => other.shards !== shards).map(({ id }) => `"${id}"`);
-      this.#refuse(`The member ${others.join(", ")} divides "${this.#settings.name}" into another number of shards.`);
-      return [];
+    if (isIdle) {
+      // Whoever holds shards goes on, and so do those who have left and still work; of several who begin at once, those who see the
+      // others step back. After the members: who leaves has got all that he gets by then.
+      const dividers = [...members, ...(await this.#leases.holders())];
+      const others = new Set(dividers.filter((other) => other.shards !== shards).map(({ id }) => `"${id}"`));
+      if (others.size > 0) {
+        await this.leave();
+        const { name } = this.#settings;
+        this.#refuse(`The member ${[...others].join(", ")} divides "${name}" into another number of shards.`);
+        return [];
+      }
     }
     // Our lease may have lapsed since.
     if (!alike.some(({ id }) => id === member)) return [];
@@ -51,20 +56,26 @@ export class ShardMembership {
     return alike;
   }
 
-  /** Leaves, where we are a member. */
+  /** Leaves, where we are a member. What fails is made good by the next one. */
   async leave(): Promise<void> {
     const term = this.#term;
     if (term === undefined) return;
-    this.#term = undefined;
     term.end("left");
     await this.#renewing;
-    await this.#lease.release(term.epoch).catch(this.#hooks.onError);
+    try {
+      await this.#lease.release(term.epoch);
+      this.#term = undefined;
+    } catch (error) {
+      this.#hooks.onError(error);
+    }
   }
 
   async #join(): Promise<boolean> {
     await this.leave();
     const candidacy = await this.#lease.acquire();
     if (candidacy.status === "held") {
+      // Our own, which could not be released, is no other process.
+      if (candidacy.by.epoch === this.#term?.epoch) return false;
       this.#refuse(`Another process is the member "${this.#settings.member}", or was until a moment ago.`);
       return false;
     }

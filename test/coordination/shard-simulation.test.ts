@@ -213,7 +213,7 @@ async function run(
     const process_ = processes[at] as Process;
     const { coordinator, network, clock: own, name, weight, isDead } = process_;
     const draw = random.float();
-    if (draw < 0.06) network.cut((["requests", "replies", "both"] as const)[upTo(3)] ?? "both");
+    if (draw < 0.06 && !isDead) network.cut((["requests", "replies", "both"] as const)[upTo(3)] ?? "both");
     else if (draw < 0.18 && !isDead) network.heal();
     else if (draw < 0.21) own.jump((random.float() - 0.5) * 7_200_000);
     else if (draw < 0.24) own.freeze();
