@@ -28,15 +28,18 @@ export interface FeedServer {
   readonly port: number;
   /** What it was asked, in the order in which it came in, and what it answered. */
   readonly requests: readonly (FeedRequest & FeedAnswer)[];
+  /** Of these the polls of each feed that were filed. */
+  readonly filed: ReadonlyMap<string, readonly (FeedRequest & FeedAnswer)[]>;
   close(): void;
 }
 
 /** How long it takes to read a feed, in milliseconds. */
-const READING_MS = 40;
+const READING_MS = 200;
 
 /** Serves feeds on loopback. */
 export async function startFeedServer(): Promise<FeedServer> {
   const requests: (FeedRequest & FeedAnswer)[] = [];
+  const filed = new Map<string, (FeedRequest & FeedAnswer)[]>();
   const pollers = new Set<Socket>();
   const highest = new Map<number, number>();
 
@@ -49,7 +52,9 @@ export async function startFeedServer(): Promise<FeedServer> {
 
   async function answer(request: FeedRequest, socket: Socket): Promise<void> {
     const made: FeedAnswer = { id: request.id, at: machineTime(), refused: isStale(request) };
-    requests.push({ ...request, ...made });
+    const heard = { ...request, ...made };
+    requests.push(heard);
+    if (request.kind === "file" && !made.refused) filed.set(request.feed, [...(filed.get(request.feed) ?? []), heard]);
     if (request.kind === "read") await sleep(READING_MS);
     if (socket.writable) socket.write(`${JSON.stringify(made)}\n`);
   }
@@ -63,6 +68,7 @@ export async function startFeedServer(): Promise<FeedServer> {
   return {
     port: (server.address() as AddressInfo).port,
     requests,
+    filed,
     close() {
       server.close();
       for (const socket of pollers) socket.destroy();

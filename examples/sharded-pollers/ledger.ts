@@ -29,7 +29,7 @@ export async function openLedger(database: string): Promise<Ledger> {
     };
   }
   const { sqliteStore } = await import("evenkeel/sqlite");
-  // Power loss may take the last commits, but then takes all pollers, too. Renewals come by the hundred a second, and need not wait for the disk.
+  // With leases as short as here, renewals come by the hundred a second: they need not wait for the disk, for once.
   const store = sqliteStore(database, { synchronous: "normal" });
   return { store, close: () => store.close() };
 }

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it, type TestContext } from "vitest";
 import { startFeedServer } from "../../examples/sharded-pollers/feed-server.ts";
 import { FEEDS } from "../../examples/sharded-pollers/feeds.ts";
-import { mergedLogs, type PollLine } from "../../examples/sharded-pollers/poll-log.ts";
+import { machineTime, mergedLogs, type PollLine } from "../../examples/sharded-pollers/poll-log.ts";
 import { areSettled, type Poller, startPoller } from "../../examples/sharded-pollers/pollers.ts";
 import { tally } from "../../examples/sharded-pollers/tally.ts";
 import { seededRandom } from "../../src/testing/index.ts";
@@ -161,11 +161,10 @@ describe.concurrent("examples/sharded-pollers", () => {
     /** Those who are left hold everything, and have polled all of it since. */
     async function untilAllIsPolled(): Promise<void> {
       await until(`all shards are held by ${[...live.keys()]}`, () => areSettled([...live.values()]));
-      const from = server.requests.length;
-      await until("all feeds are polled", () => {
-        const filed = server.requests.slice(from).filter(({ kind, refused }) => kind === "file" && !refused);
-        return new Set(filed.map(({ feed }) => feed)).size === FEEDS.length;
-      });
+      const from = machineTime();
+      await until("all feeds are polled", () =>
+        FEEDS.every((feed) => server.filed.get(feed)?.some(({ at }) => at > from) === true),
+      );
     }
 
     start("poller-1", "poller-2", "poller-3");
@@ -204,7 +203,7 @@ describe.concurrent("examples/sharded-pollers", () => {
     expect(faultsOf(lines)).toEqual([]);
     expect(tally(lines)).toMatchObject({ overlaps: [], feeds: FEEDS.length, pollers: 3 });
     // What the server says, who has neither a lease nor a log of theirs, is the same.
-    const filed = server.requests.filter(({ kind, refused }) => kind === "file" && !refused);
+    const filed = [...server.filed.values()].flat();
     const ends = lines.filter((line) => line.what === "end" && line.outcome === "filed");
     const known = new Set(filed.map(({ feed, at }) => `${feed} ${at}`));
     expect(ends.filter(({ feed, at }) => !known.has(`${feed} ${at}`))).toEqual([]);
