@@ -136,7 +136,7 @@ export async function startPostgres(
 
 /** Runs one statement on a connection of its own. */
 async function query(url: string, statement: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 20_000 });
   client.on("error", () => {});
   try {
     await client.connect();

@@ -233,7 +233,9 @@ describeRedisServers("the confirmations of redisStore on Cluster", () => {
         do {
           const names = Array.from({ length: 100 }, (_, n) => `${burst} ${n}`);
           burst += 1;
-          const claims = Promise.allSettled(names.map((name) => store.executions.claim(claim(name), CALL)));
+          // Half of the time that they would take one after the other.
+          const bounds = { timeoutMs: 5_000 };
+          const claims = Promise.allSettled(names.map((name) => store.executions.claim(claim(name), bounds)));
           await sleep(50);
           // Behind one WAIT for each of the claims they would stand for twice as long.
           const replays = await inTime(5_000, Promise.all(known.map((key) => once(key, { key }))));
