@@ -1,4 +1,4 @@
-import { type EvenkeelEvent, Reconciler, type ReconcilerOptions, ResourceLedger } from "evenkeel";
+import { type EvenkeelEvent, fixedThreshold, Reconciler, type ReconcilerOptions, ResourceLedger } from "evenkeel";
 import { memoryStore } from "evenkeel/memory";
 import { CallLog, type FaultPlan, faultyStore, ManualClock, Partition, seededRandom } from "evenkeel/testing";
 import { afterEach, expect } from "vitest";
@@ -144,6 +144,8 @@ export function setUpSharded({
       random,
       onEvent,
       shards: coordinator,
+      // Nobody beats, and nobody is silent.
+      staleness: fixedThreshold({ staleAfterMs: 1e9, startupGraceMs: 1e9 }),
       ...others,
       create: (resource, ctx) => {
         actions.push({ by: id, what: `create ${resource.id}/${resource.incarnation}`, key: ctx.idempotencyKey });
