@@ -98,6 +98,8 @@ function resume(poller: Poller): void {
 
 /** Changes who is there, waits until the feeds of those shards that move are polled again, and tells about it. */
 async function change(make: () => void | Promise<void>): Promise<void> {
+  // On a busy machine somebody may have lost a lease since.
+  if (live.size > 0) await until("the shards are divided", () => areSettled([...live.values()]));
   const before = holders();
   const former = new Set(live.keys());
   const from = machineTime();

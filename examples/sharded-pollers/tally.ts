@@ -6,7 +6,7 @@ export interface Tally {
   readonly polls: number;
   readonly feeds: number;
   readonly pollers: number;
-  /** Each time that two pollers were at one feed at a time. */
+  /** Each time that two pollers were at one feed at a time, and the late one was no former holder who had stood still. */
   readonly overlaps: readonly string[];
   /** How many came late, and were refused by the server. */
   readonly refused: number;
@@ -67,9 +67,9 @@ function overlapsOf(spans: readonly Span[]): string[] {
     const before = (latest.get(span.feed) ?? []).filter(({ to }) => to > span.from);
     for (const other of before) {
       const [late, next] = other.epoch < span.epoch ? [other, span] : [span, other];
-      // It had no effect, and nothing but the fences could have told it.
-      const wasStopped = late.outcome === "refused" || late.outcome === "dropped";
-      if (late.poller === next.poller || (wasStopped && next.from - late.heldAt > STOOD_STILL_MS)) continue;
+      // What was sent before may come in a little after the next one has begun, but not after that has had an effect.
+      const isHarmless = late.outcome !== "filed" || late.to < next.to;
+      if (late.poller === next.poller || (isHarmless && next.from - late.heldAt > STOOD_STILL_MS)) continue;
       found.push(`${late.poller} and ${next.poller} at ${span.feed}`);
     }
     latest.set(span.feed, [...before, span]);
