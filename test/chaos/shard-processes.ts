@@ -1,0 +1,319 @@
+import { writeFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, it, type TestContext } from "vitest";
+import { ResourceLedger, type ResourceRow } from "../../src/index.ts";
+import { buildWorker } from "../support/built-worker.ts";
+import { machineTime } from "../support/election-lines.ts";
+import { openLedger } from "../support/open-ledger.ts";
+import { resourcesIn } from "../support/reconciler-folder.ts";
+import { SHARDS, type ShardLine, SLOTS, WRITTEN } from "../support/shard-lines.ts";
+import type { ShardNodeSettings } from "../support/shard-node.ts";
+import { type Epochs, type ShardNode, shardsOf, startShardNodes } from "../support/shard-nodes.ts";
+import { until } from "../support/until.ts";
+import { endWorkers } from "../support/workers.ts";
+import type { Outage } from "./election-processes.ts";
+import { judgeShards, judgeWritten, recoveriesOf } from "./shard-log.ts";
+
+const QUICK: ShardNodeSettings = {
+  leaseDurationMs: 3_000,
+  renewDeadlineMs: 2_000,
+  retryPeriodMs: 300,
+  actionTimeoutMs: 3_000,
+};
+/** A write that was decided on before it stood still for three leases is still worth sending. */
+const STALLED: ShardNodeSettings = { ...QUICK, actionTimeoutMs: 20_000 };
+/** Those to whom nothing happens keep what they have, however busy the machine is. */
+const STEADY: ShardNodeSettings = { ...QUICK, leaseDurationMs: 6_000, renewDeadlineMs: 5_000 };
+/** Longer than the test's patience, so that nothing moves because a lease lapsed. */
+const LONG: ShardNodeSettings = { ...QUICK, leaseDurationMs: 90_000, renewDeadlineMs: 60_000 };
+const CALL = { timeoutMs: 5_000 };
+const SLOT_COUNT = 20;
+const FEWER_SLOTS = 8;
+const CHURN_MS = 700;
+/** The one in which a last renewal arrived late, the one that came too early by a moment, and the one that got it. */
+const LOOKS_AT_MOST = 3;
+
+/** How a member comes to stand still between its decision to write and the write. */
+const STALLS = [
+  {
+    name: "is stopped by a signal for three leases",
+    until: () => "stopped" as const,
+    begin: (node: ShardNode) => node.kill("SIGSTOP"),
+    end: (node: ShardNode) => node.kill("SIGCONT"),
+  },
+  {
+    name: "has its event loop blocked for three leases",
+    until: (file: string) => ({ file }),
+    begin: () => {},
+    end: (_: ShardNode, file: string) => writeFileSync(file, ""),
+  },
+];
+
+/**
+ * What becomes of a member to which something happens, among three processes that divide shards and slots on one ledger: the same on every
+ * engine.
+ *
+ * @param newLedger - the URL of an empty ledger, see `openLedger`.
+ * @param newOutage - of the ledger with this URL, for the first of the processes.
+ */
+export function describeShardProcesses(
+  newLedger: () => Promise<string>,
+  newOutage: (url: string) => Promise<Outage>,
+): void {
+  let program: string;
+
+  beforeAll(async () => {
+    program = await buildWorker("shard-node");
+  });
+  afterAll(endWorkers);
+
+  async function setUp(test: TestContext, settings: ShardNodeSettings) {
+    const url = await newLedger();
+    const ledger = await openLedger(url);
+    test.onTestFinished(() => ledger.close());
+    // Makes the ledger.
+    await ledger.store.leases.list("shards", { timeoutMs: 20_000 });
+    const outage = await newOutage(url);
+    test.onTestFinished(() => outage.dispose());
+    const division = await startShardNodes(program, [outage.url, url, url], settings);
+    test.onTestFinished(() => division.end());
+    const { nodes, world, stop } = division;
+    const takePart = (...those: readonly ShardNode[]) => Promise.all(those.map((node) => node.tell({ do: "start" })));
+
+    const slots = new ResourceLedger({ store: ledger.store, group: SLOTS });
+    let isChurning = true;
+    /** So that the reconcilers have something to do whatever happens. */
+    const churning = (async () => {
+      for (let n = 0; isChurning; n += 1) {
+        await slots.setDesired(n % 2 === 0 ? SLOT_COUNT : FEWER_SLOTS).catch(() => {});
+        await sleep(CHURN_MS);
+      }
+    })();
+    test.onTestFinished(() => {
+      isChurning = false;
+      return churning;
+    });
+
+    async function written(): Promise<ResourceRow[]> {
+      const found: ResourceRow[] = [];
+      for (let cursor: string | undefined; ; ) {
+        const request = { group: WRITTEN, limit: 1_000, ...(cursor === undefined ? {} : { cursor }) };
+        const page = await ledger.store.resources.changedSince(request, CALL);
+        if (page.rows.length === 0) return found;
+        found.push(...page.rows);
+        cursor = page.cursor;
+      }
+    }
+
+    async function liveSlots(): Promise<ResourceRow[]> {
+      const rows = await ledger.store.resources.list({ group: SLOTS, limit: 5_000 }, CALL);
+      return rows.filter(({ state }) => state !== "TERMINATED");
+    }
+
+    /** Sees the slots through, has the rest of the processes stop, and judges what all of them did. */
+    async function finish(running: readonly ShardNode[]) {
+      isChurning = false;
+      await churning;
+      await slots.setDesired(SLOT_COUNT);
+      const names = Array.from({ length: SLOT_COUNT }, (_, n) => `${SLOTS}-${n}`).sort();
+      await until("each slot has one live resource", async () => {
+        const rows = await liveSlots();
+        return (
+          rows.every(({ state }) => state === "PROVISIONED") &&
+          isSame(rows.map(({ id }) => id).sort(), names) &&
+          isSame(
+            resourcesIn(world)
+              .map(({ id }) => id)
+              .sort(),
+            names,
+          )
+        );
+      });
+      const codes = await stop(running);
+      expect(codes).toEqual(codes.map(() => 0));
+      const logs = nodes.map((node) => node.lines());
+      const verdict = judgeShards(logs, settings);
+      const gaps = verdict.moves.map(({ gapMs }) => gapMs);
+      await test.annotate(`${gaps.length} moves, ${Math.min(...gaps).toFixed(1)} ms at least without an effect`);
+      await test.annotate(`${verdict.fenced.length} writes were refused`);
+      expect(verdict.violations).toEqual([]);
+      expect(judgeWritten(logs, await written())).toEqual([]);
+      return { ...verdict, logs };
+    }
+
+    return { ...division, outage, takePart, finish };
+  }
+
+  // All at once, the longest first.
+  for (const stall of STALLS)
+    it.concurrent(`that ${stall.name} has no more effects, its writes are refused and counted, and it gets its shards back`, async (test) => {
+      const { nodes, takePart, untilDivided, file, finish } = await setUp(test, STALLED);
+      const [a, b, c] = nodes as [ShardNode, ShardNode, ShardNode];
+      await takePart(a, b, c);
+      await untilDivided(nodes);
+      // The one with the most slots.
+      await b.tell({ do: "hold", until: stall.until(file("go")) });
+      await until("it is about to write", () => b.lines().at(-1)?.what === "holding");
+      const old = b.holds();
+      const before = b.lines().length;
+      stall.begin(b);
+      const begun = machineTime();
+      const taken = await untilDivided([a, c]);
+      expectAbove(taken, old);
+      await sleep(Math.max(0, begun + 3 * STALLED.leaseDurationMs - machineTime()));
+      stall.end(b, file("go"));
+
+      const afterwards = (): readonly ShardLine[] => b.lines().slice(before);
+      await until("its writes are answered", () =>
+        (["write", "late"] as const).every((what) => afterwards().some((line) => line.what === what)),
+      );
+      expect(afterwards()[0]).toMatchObject({ what: "resumed", holds: false });
+      const late = afterwards().filter((line) => line.what === "late");
+      expect(late.filter(({ answer }) => answer !== "fenced")).toEqual([]);
+      expect(afterwards().find(({ what }) => what === "write")).toMatchObject({ answer: "fenced" });
+      await until("they are counted", async () => (await b.tell<number>({ do: "fenced" })) >= late.length);
+
+      const back = await untilDivided(nodes);
+      expectAbove(only(back, shardsOf("b", ["a", "b", "c"])), taken);
+      const { fenced } = await finish(nodes);
+      // Those that it had begun before are its own, too.
+      expect(fenced.filter((line) => line.node !== "b" || line.epoch !== old.get(line.shard))).toEqual([]);
+      const acts = afterwards().filter(({ what }) => ["began", "effect", "create", "terminate"].includes(what));
+      const underOld = acts.filter((line) => "epoch" in line && line.epoch <= (taken.get(line.shard) ?? 0));
+      expect(underOld.filter((line) => "epoch" in line && line.epoch > 0)).toEqual([]);
+      expect(acts.length).toBeGreaterThan(0);
+    });
+
+  it.concurrent("that is stopped wherever it happens to be is followed, three times over", async (test) => {
+    const { nodes, takePart, untilDivided, finish } = await setUp(test, QUICK);
+    await takePart(...nodes);
+    for (const node of nodes) {
+      const before = await untilDivided(nodes);
+      node.kill("SIGSTOP");
+      // One that is stopped in a transaction on SQLite keeps the others from their shards, too.
+      await sleep(1.5 * QUICK.leaseDurationMs);
+      node.kill("SIGCONT");
+      const had = shardsOf(node.name, ["a", "b", "c"]);
+      await until("it has lost its shards", () =>
+        had.every((shard) => node.lines().some((line) => line.what === "over" && line.epoch === before.get(shard))),
+      );
+    }
+    await untilDivided(nodes);
+    const { moves } = await finish(nodes);
+    expect(moves.length).toBeGreaterThanOrEqual(SHARDS);
+  });
+
+  it.concurrent("that is cut off from the ledger gives its shards up by the deadline, is refused later, and gets them back", async (test) => {
+    const { nodes, takePart, untilDivided, outage, finish } = await setUp(test, STEADY);
+    const [a, b, c] = nodes as [ShardNode, ShardNode, ShardNode];
+    await takePart(a, b, c);
+    const first = await untilDivided(nodes);
+    const old = only(first, shardsOf("a", ["a", "b", "c"]));
+    outage.begin();
+    const begun = machineTime();
+    const cut = outage.of === "leader" ? [a] : nodes;
+    await until("they are given up", () => cut.every((node) => node.holds().size === 0));
+    expect(lossesOf(first, ...cut).filter(({ reason }) => reason !== "deadline")).toEqual([]);
+    expect(lossesOf(first, a)).toHaveLength(old.size);
+    // Not before: a renewal that hangs changes nothing by itself. The judge sees to it that there are none after the deadline.
+    expect(a.lines().some(({ what, at }) => what === "began" && at > begun)).toBe(true);
+    if (outage.of === "leader") {
+      const taken = await untilDivided([b, c]);
+      expectAbove(only(taken, [...old.keys()]), old);
+      // What was theirs stayed theirs, under the same epochs.
+      expect(lossesOf(first, b, c)).toEqual([]);
+    }
+    await outage.end();
+    const back = await untilDivided(nodes);
+    expectAbove(only(back, [...old.keys()]), old);
+    for (const [shard, epoch] of old)
+      await until(
+        `a write to shard ${shard} of then is refused`,
+        async () => (await a.tell({ do: "write", shard, epoch })) === "fenced",
+      );
+    const { fenced } = await finish(nodes);
+    expect(fenced.length).toBeGreaterThanOrEqual(old.size);
+    if (outage.of === "leader")
+      expect(fenced.filter((line) => line.node !== "a" || line.epoch !== old.get(line.shard))).toEqual([]);
+  });
+
+  it.concurrent("that is killed loses its shards when their leases have lapsed, and nobody else loses any", async (test) => {
+    const { nodes, takePart, untilDivided, finish } = await setUp(test, STEADY);
+    const [a, b, c] = nodes as [ShardNode, ShardNode, ShardNode];
+    await takePart(a, b, c);
+    const before = await untilDivided(nodes);
+    const had = shardsOf("b", ["a", "b", "c"]);
+    b.kill("SIGKILL");
+    await b.ended;
+    const after = await untilDivided([a, c]);
+    expect(movedBetween(before, after)).toEqual(had);
+    expect(lossesOf(before, a, c)).toEqual([]);
+
+    const { logs } = await finish([a, c]);
+    const recoveries = recoveriesOf(logs, "b", STEADY);
+    await test.annotate(
+      `the last one ${Math.max(...recoveries.map(({ afterMs }) => afterMs)).toFixed(1)} ms after it was free`,
+    );
+    expect(recoveries.map(({ shard }) => shard).sort((one, other) => one - other)).toEqual(had);
+    expect(recoveries.filter(({ looks }) => looks > LOOKS_AT_MOST)).toEqual([]);
+  });
+
+  it.concurrent("that comes third gets the shards that are its own, and hands them back when it is told to end and what runs has settled", async (test) => {
+    const { nodes, takePart, untilDivided, stop, finish } = await setUp(test, LONG);
+    const [a, b, c] = nodes as [ShardNode, ShardNode, ShardNode];
+    await takePart(a, b);
+    const two = await untilDivided([a, b]);
+    await takePart(c);
+    const three = await untilDivided(nodes);
+    const own = shardsOf("c", ["a", "b", "c"]);
+    expect(own.length).toBeGreaterThan(0);
+    expect(movedBetween(two, three)).toEqual(own);
+
+    expect(await stop([c])).toEqual([0]);
+    const again = await untilDivided([a, b]);
+    expect(movedBetween(three, again)).toEqual(own);
+    const leaving = c.lines().findIndex(({ what }) => what === "leaving");
+    const lastLines = c.lines().slice(leaving);
+    // It still acts while it drains.
+    expect(lastLines.some(({ what }) => what === "effect")).toBe(true);
+    const ends = lastLines.filter((line) => line.what === "over");
+    expect(ends.map(({ shard }) => shard).sort((one, other) => one - other)).toEqual(own);
+    expect(ends.filter(({ reason }) => reason !== "stopped")).toEqual([]);
+
+    const { fenced, moves } = await finish([a, b]);
+    expect(fenced).toEqual([]);
+    // Each once to the third one and once back. What the last two do when they are told to end comes later.
+    const isPlanned = (shard: number, epoch: number): boolean =>
+      epoch > (two.get(shard) ?? 0) && epoch <= (again.get(shard) ?? 0);
+    const planned = moves.filter(({ shard, to }) => isPlanned(shard, to.epoch));
+    expect(planned.map(({ shard }) => shard).sort((one, other) => one - other)).toEqual(
+      own.flatMap((shard) => [shard, shard]),
+    );
+    expect(planned.filter(({ from, to }) => (from.node === "c") === (to.node === "c"))).toEqual([]);
+  });
+}
+
+/** Those under another epoch than before, in order. */
+function movedBetween(before: Epochs, after: Epochs): number[] {
+  expect([before.size, after.size]).toEqual([SHARDS, SHARDS]);
+  return [...after.keys()].filter((shard) => before.get(shard) !== after.get(shard)).sort((a, b) => a - b);
+}
+
+/** How these ceased to hold shards under these epochs. */
+function lossesOf(epochs: Epochs, ...nodes: readonly ShardNode[]) {
+  const ends = nodes.flatMap((node) => node.lines()).filter((line) => line.what === "over");
+  return ends.filter(({ shard, epoch }) => epochs.get(shard) === epoch);
+}
+
+function expectAbove(epochs: Epochs, before: Epochs): void {
+  for (const [shard, epoch] of before)
+    if (epochs.has(shard)) expect(epochs.get(shard), `the epoch of shard ${shard}`).toBeGreaterThan(epoch);
+}
+
+function only(epochs: Epochs, shards: readonly number[]): Epochs {
+  return new Map(shards.map((shard) => [shard, epochs.get(shard) ?? 0]));
+}
+
+function isSame(one: readonly string[], other: readonly string[]): boolean {
+  return one.join() === other.join();
+}
