@@ -66,7 +66,10 @@ function beforeEffect(feed: string): void {
 
 function report(event: EvenkeelEvent): void {
   if (event.type === "members_changed") members = event.members.map(({ id }) => id).sort();
-  else if (event.type === "membership_refused" || event.type === "shard_error")
+  else if (event.type === "shard_revoked") {
+    const { shard, epoch, reason } = event;
+    log({ poller, pid: process.pid, shard, epoch, at: machineTime(), what: "over", reason });
+  } else if (event.type === "membership_refused" || event.type === "shard_error")
     tell({ what: "failed", error: String(event.error) });
 }
 

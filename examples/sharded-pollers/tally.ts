@@ -1,4 +1,4 @@
-import type { PollLine, PollOutcome } from "./poll-log.ts";
+import type { LogLine, PollLine, PollOutcome } from "./poll-log.ts";
 
 /** What came of the polls, by the merged logs. */
 export interface Tally {
@@ -31,7 +31,7 @@ interface Span {
 }
 
 /** @param lines - in the order of time. */
-export function tally(lines: readonly PollLine[]): Tally {
+export function tally(lines: readonly LogLine[]): Tally {
   const spans = spansOf(lines);
   const filed = spans.filter(({ outcome }) => outcome === "filed");
   return {
@@ -45,12 +45,12 @@ export function tally(lines: readonly PollLine[]): Tally {
 }
 
 /** From when to when each poll was at its feed, in the order of their beginnings. */
-function spansOf(lines: readonly PollLine[]): Span[] {
+function spansOf(lines: readonly LogLine[]): Span[] {
   const ends = new Map(lines.flatMap((line) => (line.what === "end" ? [[line.poll, line] as const] : [])));
   // One that has no end was cut off with its process.
   const lastOf = new Map(lines.map(({ pid, at }) => [pid, at]));
   return lines
-    .filter(({ what }) => what === "begin")
+    .filter((line): line is PollLine => line.what === "begin")
     .map((begin) => {
       const { poll, poller, pid, feed, epoch, at } = begin;
       const end = ends.get(poll);

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it, type TestContext } from "vitest";
 import { startFeedServer } from "../../examples/sharded-pollers/feed-server.ts";
 import { FEEDS } from "../../examples/sharded-pollers/feeds.ts";
-import { machineTime, mergedLogs, type PollLine } from "../../examples/sharded-pollers/poll-log.ts";
+import { type LogLine, machineTime, mergedLogs, type PollLine } from "../../examples/sharded-pollers/poll-log.ts";
 import { areSettled, type Poller, startPoller } from "../../examples/sharded-pollers/pollers.ts";
 import { tally } from "../../examples/sharded-pollers/tally.ts";
 import { seededRandom } from "../../src/testing/index.ts";
@@ -67,18 +67,29 @@ async function startDemo(onTestFinished: OnFinished, env: Record<string, string>
 const LEAST_GAP_MS = 900;
 
 /**
- * Finds what no division may do, whoever is killed or stands still for however long. For each two holders of a shard:
+ * Finds what no division may do, whoever is killed or stands still for however long. No shard is given up, unless it is lost, under a
+ * poll. And for each two holders of a shard:
  *
  * - nothing is begun under a higher epoch before the last time that something was checked under a lower one;
  * - what is still under way then was checked so long before that a lease has lapsed meanwhile;
  * - it has no effect after one under the higher epoch. What was sent before may come in a little after that has begun.
  */
-function faultsOf(lines: readonly PollLine[]): string[] {
+function faultsOf(lines: readonly LogLine[]): string[] {
   const faults: string[] = [];
   const ends = new Map(lines.flatMap((line) => (line.what === "end" ? [[line.poll, line] as const] : [])));
+  const givenUp = new Map(
+    lines.flatMap((line) => {
+      const isOwnWish = line.what === "over" && (line.reason === "moved" || line.reason === "stopped");
+      return isOwnWish ? [[`${line.shard} ${line.epoch}`, line.at] as const] : [];
+    }),
+  );
+  const polls = lines.filter((line): line is PollLine => line.what !== "over");
+  for (const { poller, feed, shard, epoch, at } of polls)
+    if (at > (givenUp.get(`${shard} ${epoch}`) ?? Number.POSITIVE_INFINITY))
+      faults.push(`given up under a poll: ${poller} at ${feed} under ${epoch}`);
   const holders = new Map<string, number>();
-  const shards = new Map<number, (PollLine & { what: "begin" })[]>();
-  for (const line of lines) {
+  const shards = new Map<number, PollLine[]>();
+  for (const line of polls) {
     if (line.what !== "begin") continue;
     const term = `shard ${line.shard} under epoch ${line.epoch}`;
     const holder = holders.get(term) ?? line.pid;
@@ -122,9 +133,10 @@ describe.concurrent("examples/sharded-pollers", () => {
     expect(moved.length).toBe(6);
     expect(moved.map(([, , needless]) => needless)).toEqual(moved.map(() => "none"));
     // One that can't have been pulled back: only the fence has stopped it.
-    const refused = lines.filter((line) => line.what === "end" && line.outcome === "refused");
+    const polls = lines.filter((line): line is PollLine => line.what !== "over");
+    const refused = polls.filter((line) => line.what === "end" && line.outcome === "refused");
     expect(refused.map(({ poller }) => poller)).toContain("poller-3");
-    expect(new Set(lines.map(({ feed }) => feed)).size).toBe(FEEDS.length);
+    expect(new Set(polls.map(({ feed }) => feed)).size).toBe(FEEDS.length);
     expect(new Set(lines.map(({ poller }) => poller)).size).toBe(4);
     expect([...children].filter(isAlive)).toEqual([]);
     expect(leftFolders()).toEqual([]);
@@ -211,7 +223,7 @@ describe.concurrent("examples/sharded-pollers", () => {
     expect(tally(lines)).toMatchObject({ overlaps: [], feeds: FEEDS.length, pollers: 3 });
     // What the server says, who has neither a lease nor a log of theirs, is the same.
     const filed = [...server.filed.values()].flat();
-    const ends = lines.filter((line) => line.what === "end" && line.outcome === "filed");
+    const ends = lines.flatMap((line) => (line.what === "end" && line.outcome === "filed" ? [line] : []));
     const known = new Set(filed.map(({ feed, at }) => `${feed} ${at}`));
     expect(ends.filter(({ feed, at }) => !known.has(`${feed} ${at}`))).toEqual([]);
     const admitted = server.requests.filter(({ refused }) => !refused);
@@ -261,10 +273,10 @@ describe.concurrent("examples/sharded-pollers", () => {
       const begin: PollLine = { ...same, what: "begin", at: from, heldAt: from };
       return to === undefined ? [begin] : [begin, { ...same, what: "end", at: to, heldAt, outcome }];
     };
-    const log = (...parts: PollLine[][]) => parts.flat().sort((a, b) => a.at - b.at);
+    const log = (...parts: LogLine[][]) => parts.flat().sort((a, b) => a.at - b.at);
     const refused = "refused" as "filed";
     const next = made({ pid: 2, epoch: 5, from: 5_000 }, 5_040);
-    const said = (lines: PollLine[]) => [
+    const said = (lines: LogLine[]) => [
       faultsOf(lines).map((fault) => fault.split(":")[0]),
       tally(lines).overlaps.length,
     ];
@@ -284,6 +296,9 @@ describe.concurrent("examples/sharded-pollers", () => {
     expect(said(log(made({ pid: 1, epoch: 5, from: 1_000 }, 1_040), next))[0]).toEqual([
       "shard 7 under epoch 5 is held by two",
     ]);
+    const over = { poller: "poller-2", pid: 2, shard: 7, epoch: 5, at: 5_030, what: "over" } as const;
+    expect(said(log(next, [{ ...over, reason: "moved" }]))[0]).toEqual(["given up under a poll"]);
+    expect(said(log(next, [{ ...over, reason: "deadline" }]))[0]).toEqual([]);
     // The other way round: what is older must not begin again.
     const back = made({ pid: 1, epoch: 4, from: 5_010 }, 5_050);
     expect(said(log(back, next))).toEqual([["both hold the shard", "not waited for", "filed too late"], 1]);
