@@ -26,8 +26,8 @@ export type ShardNodeRequest =
   /** To begin to take part. */
   | { readonly do: "start" }
   /**
-   * To stand still, and its event loop with it, the next time that the reconciler has decided to write and is about to. Then it writes
-   * to `WRITTEN` under the same shard besides.
+   * To stand still, and its event loop with it, the next time that the reconciler has decided to write and is about to. Then it adds
+   * `b-late`, if it is b, to `WRITTEN` under the same shard besides.
    * - `stopped`: until it was stopped by a signal for as long as a lease, and continued.
    * - otherwise: until there is a file of this name.
    */
@@ -42,6 +42,8 @@ const EFFECT_MS = 20;
 const EFFECTS_A_RUN = 2;
 const RUNS_A_WRITE = 8;
 const WRITE_TIMEOUT_MS = 3_000;
+/** What else had waited comes first. */
+const LATE_WRITE_TIMEOUT_MS = 20_000;
 /** What is still under way when it is told to leave. */
 const LAST_EFFECTS = 15;
 const CREATE_MS = 30;
@@ -187,7 +189,7 @@ async function watchedApply(...args: Parameters<LedgerStore["resources"]["apply"
   const isHeldBack = hold !== undefined && request.writes.length > 0 && shard !== undefined && epoch !== undefined;
   if (isHeldBack) {
     standStill(shard, epoch, hold as NonNullable<typeof hold>);
-    void write(shard, epoch);
+    void write(shard, epoch, { id: `${node}-late`, timeoutMs: LATE_WRITE_TIMEOUT_MS });
   }
   const answer = ledger.store.resources.apply(...args);
   if (isHeldBack)
@@ -238,27 +240,34 @@ function standStill(shard: number, epoch: number, until: NonNullable<typeof hold
 }
 
 /** Adds a row, which nothing but the fence of the shard can refuse. Never rejects. */
-async function write(shard: number, epoch: number): Promise<WriteAnswer> {
-  writes += 1;
-  const id = `${node}-${writes}`;
-  const answer = await addRow(shard, epoch, id).catch(() => "unknown" as const);
+async function write(
+  shard: number,
+  epoch: number,
+  { id, timeoutMs }: { readonly id: string; readonly timeoutMs: number } = nextRow(),
+): Promise<WriteAnswer> {
+  const fence = `shard ${shard}`;
+  const row = { id, nonce: id, state: "PROVISIONED", spec: `${shard} ${epoch}`, generation: 1, attempt: 1 } as const;
+  const answer = await ledger.store.resources
+    .apply(
+      {
+        group: WRITTEN,
+        epoch: 0,
+        fences: [{ name: fence, epoch }],
+        writes: [{ kind: "create", after: 0, ...row, fence }],
+      },
+      { timeoutMs },
+    )
+    .then(
+      (applied) => (applied.status === "decided" ? (applied.results[0]?.status ?? "unknown") : applied.status),
+      () => "unknown" as const,
+    );
   log({ what: "write", shard, epoch, id, answer });
   return answer;
 }
 
-async function addRow(shard: number, epoch: number, id: string): Promise<WriteAnswer> {
-  const fence = `shard ${shard}`;
-  const row = { id, nonce: id, state: "PROVISIONED", spec: `${shard} ${epoch}`, generation: 1, attempt: 1 } as const;
-  const applied = await ledger.store.resources.apply(
-    {
-      group: WRITTEN,
-      epoch: 0,
-      fences: [{ name: fence, epoch }],
-      writes: [{ kind: "create", after: 0, ...row, fence }],
-    },
-    { timeoutMs: WRITE_TIMEOUT_MS },
-  );
-  return applied.status === "decided" ? (applied.results[0]?.status ?? "unknown") : applied.status;
+function nextRow() {
+  writes += 1;
+  return { id: `${node}-${writes}`, timeoutMs: WRITE_TIMEOUT_MS };
 }
 
 function loggedLeases(leases: LeaseStore): LeaseStore {
