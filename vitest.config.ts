@@ -22,5 +22,6 @@ export default defineConfig({
     // Tests start processes that share two cores with them.
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    expect: { poll: { timeout: 30_000 } },
   },
 });
