@@ -1,6 +1,6 @@
 import { type Clock, Stopwatch } from "../clock.ts";
 import { makeNonce, type Random } from "../random.ts";
-import type { LeaseHolder, LeaseView, LedgerStore } from "../store.ts";
+import type { LeaseHolder, LeaseStore, LeaseView } from "../store.ts";
 import { storeOperation } from "../store-operation.ts";
 import type { LeaseGrant, LeaseTerm } from "./lease-term.ts";
 
@@ -11,7 +11,7 @@ export type Candidacy =
 
 /** How one lease is held. All durations in milliseconds. */
 export interface LeaseTerms {
-  readonly store: LedgerStore;
+  readonly store: { readonly leases: Pick<LeaseStore, "acquire" | "renew" | "release"> };
   readonly name: string;
   /** Of the holder. */
   readonly identity: string;

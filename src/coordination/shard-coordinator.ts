@@ -139,8 +139,6 @@ export class ShardCoordinator {
       if (!stopping.aborted) await this.#rest.for(ms);
     }
     stopListening();
-    // What was got while we were told to stop.
-    this.#handOver("stopped");
     // First: the others then know whose the shards are to be.
     await membership.leave();
     while (this.#held.size > 0) await Promise.all([...this.#held.values()].map(({ over }) => over));

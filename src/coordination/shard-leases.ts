@@ -2,6 +2,7 @@ import type { LeaseView } from "../store.ts";
 import { storeOperation } from "../store-operation.ts";
 import { HeldLease } from "./held-lease.ts";
 import type { ShardSettings } from "./shard-settings.ts";
+import { type SparedLeases, sparedLeases } from "./spared-leases.ts";
 
 /** Somebody who divides keys, as the holder of a lease says. */
 export interface Divider {
@@ -25,11 +26,13 @@ const SPREAD = 0.25;
  */
 export class ShardLeases {
   readonly #settings: ShardSettings;
+  readonly #store: SparedLeases;
   readonly #prefix: string;
   readonly #shards = new Map<number, HeldLease>();
 
   constructor(settings: ShardSettings) {
     this.#settings = settings;
+    this.#store = sparedLeases(settings.store.leases, settings.clock);
     // No name can look like another's.
     this.#prefix = `shards:${escaped(settings.name)}/`;
   }
@@ -88,14 +91,14 @@ export class ShardLeases {
   }
 
   #list(prefix: string): Promise<LeaseView[]> {
-    const { store, clock, random, callBudgetMs } = this.#settings;
-    return storeOperation({ clock, random, budgetMs: callBudgetMs, send: (call) => store.leases.list(prefix, call) });
+    const { clock, random, callBudgetMs } = this.#settings;
+    return storeOperation({ clock, random, budgetMs: callBudgetMs, send: (call) => this.#store.list(prefix, call) });
   }
 
   #lease(name: string, identity: string, renewIntervalMs: number): HeldLease {
-    const { store, leaseDurationMs, renewDeadlineMs, retryPeriodMs, callBudgetMs, clock, random } = this.#settings;
+    const { leaseDurationMs, renewDeadlineMs, retryPeriodMs, callBudgetMs, clock, random } = this.#settings;
     const times = { leaseDurationMs, renewDeadlineMs, renewIntervalMs, retryPeriodMs, callBudgetMs };
-    return new HeldLease({ store, name, identity, ...times, clock, random });
+    return new HeldLease({ store: { leases: this.#store }, name, identity, ...times, clock, random });
   }
 }
 

@@ -144,7 +144,10 @@ describe("start and stop", () => {
     await clock.advance(0);
     expect(coordinator.epochOf(keys[0] ?? "")).toBeGreaterThan(epoch);
     expect(coordinator.ownedShards()).toHaveLength(SHARDS);
-    expect(toldOf(holder.events)).not.toContain("membership_refused");
+    const told = toldOf(holder.events);
+    expect(told).not.toContain("membership_refused");
+    // Who is there is told anew.
+    expect(told.filter((entry) => entry === "members_changed node-1")).toHaveLength(2);
     await stopAll();
   });
 
@@ -360,6 +363,36 @@ describe("what a division asks of the store", () => {
       most = Math.max(most, calls?.total ?? 0);
     }
     expect(most).toBeLessThan(16);
+    await stopAll();
+  });
+
+  it("while it is down is no more than at rest, and an outage shorter than the deadline costs no shard", async () => {
+    let isDown = false;
+    const { clock, member, stopAll } = setUpDivision();
+    const one = member({}, { decide: () => (isDown ? "lostRequest" : undefined) });
+    one.coordinator.start();
+    await clock.advance(20_000);
+    one.calls.clear();
+    await clock.advance(10_000);
+    const atRest = one.calls.total / 10;
+    const log = one.log.length;
+    isDown = true;
+    for (const seconds of [5, 25]) {
+      for (let second = 1; second <= seconds; second += 1) {
+        one.calls.clear();
+        await clock.advance(1_000);
+        // The first failures have to be heard of.
+        if (second > 1) expect(one.calls.total).toBeLessThan(atRest);
+      }
+      isDown = false;
+      await clock.advance(10_000);
+      expect(one.coordinator.ownedShards()).toHaveLength(256);
+      if (seconds === 5) expect(one.log).toHaveLength(log);
+      isDown = true;
+    }
+    // It was down for long enough for all of them.
+    expect(one.log).toHaveLength(3 * log);
+    isDown = false;
     await stopAll();
   });
 });
