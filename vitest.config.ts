@@ -20,8 +20,8 @@ export default defineConfig({
     // Most tests wait for engines and leases: a second file at once costs little, a third makes both cores too busy for them.
     maxWorkers: 2,
     // Tests start processes that share two cores with them.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     expect: { poll: { timeout: 30_000 } },
   },
 });

@@ -85,14 +85,10 @@ describe("examples/worker-pool", () => {
     const before = living();
     expect(childrenOf(pool.pid as number)).toEqual(expect.arrayContaining([...before.values()]));
 
-    // A pass now, so that none is due for the next 4 s.
-    type("desired 6");
     type("status");
     await until("it says how things stand", () => has(/"converged":true/));
-    const killedAt = performance.now();
     process.kill(before.get("worker-4#1") as number, "SIGKILL");
     await until("it is replaced", () => has(/^create worker-4#2 \(NotObserved\): done$/m));
-    expect(performance.now() - killedAt).toBeLessThan(4_500);
     const others = names(6, 1).filter((name) => name !== "worker-4#1");
     await untilAtWork(...others, "worker-4#2");
     const after = living();
