@@ -186,6 +186,22 @@ describe("a shard whose lease is not ours any more", () => {
   });
 });
 
+describe("a shard whose holder is gone", () => {
+  it("is got when its lease lapses, and not only at the next regular look", async () => {
+    const { clock, ledger, member, stopAll } = setUpDivision();
+    const held = { name: "shards:web/shards/3", holder: `gone of ${SHARDS}`, nonce: "n", durationMs: 5_300 };
+    await ledger.leases.acquire(held, CALL);
+    const one = member({ shards: SHARDS });
+    one.coordinator.start();
+    await clock.advance(5_299);
+    expect(one.coordinator.ownedShards()).toHaveLength(SHARDS - 1);
+    await clock.advance(1);
+    expect(one.coordinator.ownedShards()).toHaveLength(SHARDS);
+    expect(one.calls.count("leases.acquire")).toBe(1 + SHARDS);
+    await stopAll();
+  });
+});
+
 describe("an acquisition whose answer was lost", () => {
   it("is found out at the next look, under the same epoch, without waiting for the lease", async () => {
     let asked = 0;
