@@ -174,8 +174,8 @@ export class ShardCoordinator {
       for (let shard = free.shift(); shard !== undefined && !stopping.aborted; shard = free.shift())
         await this.#take(shard, stopping);
     };
-    // Where the store fails for one, the others are not asked for.
-    const lanes = Array.from({ length: LANES }, () => take().finally(() => void free.splice(0)));
+    // A failure ends its lane: where one shard can't be got, others can, and where the store is down, the last lane ends soon.
+    const lanes = Array.from({ length: LANES }, take);
     const [failed] = (await Promise.allSettled(lanes)).filter(({ status }) => status === "rejected");
     if (failed?.status === "rejected") throw failed.reason;
     const soonestMs = missing.reduce((ms, shard) => Math.min(ms, taken.get(shard) ?? ms), retryPeriodMs);

@@ -1,3 +1,4 @@
+import { EvenkeelError } from "evenkeel";
 import type { FaultyCall } from "evenkeel/testing";
 import { describe, expect, it } from "vitest";
 import { deferred } from "./set-up.ts";
@@ -198,6 +199,22 @@ describe("a shard whose holder is gone", () => {
     await clock.advance(1);
     expect(one.coordinator.ownedShards()).toHaveLength(SHARDS);
     expect(one.calls.count("leases.acquire")).toBe(1 + SHARDS);
+    await stopAll();
+  });
+});
+
+describe("a shard that can't be got", () => {
+  it("keeps no other from being got at the first look", async () => {
+    const { clock, ledger, member, stopAll } = setUpDivision();
+    const acquire: typeof ledger.leases.acquire = (request, call) => {
+      if (!request.name.endsWith("/shards/0")) return ledger.leases.acquire(request, call);
+      return Promise.reject(new EvenkeelError("RECORD_CORRUPT", "It can't be read."));
+    };
+    const one = member({ store: { ...ledger, leases: { ...ledger.leases, acquire } } });
+    one.coordinator.start();
+    await clock.advance(0);
+    expect(one.coordinator.ownedShards()).toHaveLength(255);
+    expect(toldOf(one.events)).toContain("shard_error store");
     await stopAll();
   });
 });
