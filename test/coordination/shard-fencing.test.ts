@@ -299,6 +299,26 @@ describe("a store that is down", () => {
   });
 });
 
+describe("a membership that could not be renewed or released", () => {
+  it("is no other process's when it is asked for anew", async () => {
+    let isDown = false;
+    const decide = (call: FaultyCall) => {
+      const isOurs = call.operation === "leases.renew" || call.operation === "leases.release";
+      return isDown && isOurs && shardIn(call) === undefined ? "hangBefore" : undefined;
+    };
+    const { clock, holder, coordinator, stopAll } = await setUpHolder({}, { decide });
+    isDown = true;
+    // The deadline has passed, and the lease has not lapsed.
+    await clock.advance(14_500);
+    expect(holder.calls.count("leases.acquire")).toBeGreaterThan(1 + SHARDS);
+    isDown = false;
+    await clock.advance(6_000);
+    expect(coordinator.ownedShards()).toHaveLength(SHARDS);
+    expect(toldOf(holder.events)).not.toContain("membership_refused");
+    await stopAll();
+  });
+});
+
 describe("two processes under one name", () => {
   it("are one member: the second waits, says so once, and goes on when the first is gone", async () => {
     const { clock, member, stopAll } = setUpDivision();
