@@ -147,7 +147,7 @@ export class ShardCoordinator {
 
   /** Looks who is there, and gives and takes accordingly. @returns milliseconds until the next look. */
   async #round(membership: ShardMembership, stopping: AbortSignal): Promise<number> {
-    const { retryPeriodMs, member } = this.#settings;
+    const { retryPeriodMs, member, random } = this.#settings;
     try {
       const members = await membership.refresh({ isIdle: this.#held.size === 0 });
       if (stopping.aborted) return 0;
@@ -155,6 +155,8 @@ export class ShardCoordinator {
         this.#emit({ type: "members_changed", members: members.map(({ id, weight }) => ({ id, weight })) });
       const ours = new Set(this.#assignment.of(member));
       this.#handOver("moved", (shard) => !ours.has(shard));
+      // Two who step back from each other must not come again at the same moment for ever.
+      if (members.length === 0) return retryPeriodMs * (1 - random.float() / 2);
       const missing = [...ours].filter((shard) => !this.#held.has(shard));
       return await this.#acquire(missing, stopping);
     } catch (error) {
