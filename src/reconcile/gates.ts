@@ -104,13 +104,10 @@ export function closedShards(gate: ShardGate): ClosedShards {
     isAllowed,
     epochOf,
     fenceOf,
-    knownFenceOf: (id) => (gate.held !== undefined && owns(id) ? (answerOf(() => fenceOf(id)) as Fence) : undefined),
+    knownFenceOf: (id) => (gate.held !== undefined && owns(id) ? answerOf(() => fenceOf(id)) : undefined),
     fences: () => {
       const fences = new Map<string, number>();
-      for (const { shard, epoch } of (settledNow(gate.held?.()) ?? []) as Iterable<{
-        shard: unknown;
-        epoch: unknown;
-      }>) {
+      for (const { shard, epoch } of settledNow(gate.held?.()) ?? []) {
         if (!isShard(shard) || !isEpoch(epoch))
           throw new TypeError("ShardGate.held has to answer shards and their epochs.");
         const name = nameOf(shard);
@@ -171,12 +168,11 @@ function isEpoch(value: unknown): value is number {
 
 /** Fails closed: also what answers a promise has not said yes. */
 function isTrue(ask: () => boolean): boolean {
-  const answer = answerOf(ask);
-  return answer === true;
+  return answerOf(ask) === true;
 }
 
-/** What is asked for at once; nothing where it throws, or answers a promise. */
-function answerOf(ask: () => unknown): unknown {
+/** What is so now; nothing where asking throws, or answers a promise. */
+function answerOf<T>(ask: () => T): T | undefined {
   try {
     return settledNow(ask());
   } catch {
@@ -185,7 +181,7 @@ function answerOf(ask: () => unknown): unknown {
 }
 
 /** @throws TypeError for a promise, which is nobody's any more. */
-function settledNow(answer: unknown): unknown {
+function settledNow<T>(answer: T): T {
   if (!isThenable(answer)) return answer;
   Promise.resolve(answer).catch(() => {});
   throw new TypeError("A gate answered a promise, where it is asked for what is so now.");
