@@ -17,7 +17,10 @@ export interface ShardGate {
   epochOf(id: string): number | undefined;
   /** The shard of a slot. Defaults to a shard for each slot, which costs the ledger an entry for each. */
   shardOf?(id: string): number | string;
-  /** The shards that are ours and their epochs, for the ledger to know before anything is read. Defaults to what each write says. */
+  /**
+   * The shards that are ours and their epochs, for the ledger to know before anything is read; without `shardOf` the slots. Defaults to what
+   * each write says.
+   */
   held?(): Iterable<{ readonly shard: number | string; readonly epoch: number }>;
   /** Runs an action; the slot is not handed over until it has settled. Rejects without beginning it where the slot is not ours. */
   run?<T>(id: string, action: () => Promise<T>): Promise<T>;

@@ -1,5 +1,7 @@
 import type { ReconcilerOptions } from "evenkeel";
+import { seededRandom } from "evenkeel/testing";
 import { describe, expect, it } from "vitest";
+import { LeaderElector } from "../../src/coordination/leader-elector.ts";
 import type { ApplyRequest } from "../../src/store.ts";
 import { eventsOf } from "../reconcile/reconciler-kit.ts";
 import { deferred } from "./set-up.ts";
@@ -330,6 +332,33 @@ describe("a loop", () => {
     expect(
       arrivals.filter(({ request: { fences = [], writes } }) => fences.length > 0 && writes.length === 0),
     ).toHaveLength(1);
+    await stopAll();
+  });
+});
+
+describe("a leader with shards of its own", () => {
+  it("writes under its leadership's epoch and each shard's, and only while it has both", async () => {
+    const { clock, ledger, node, resources, arrivals, row, divide, stopAll } = setUpSharded();
+    const leader = new LeaderElector({ store: ledger, name: "lead", identity: "a", clock, random: seededRandom(9) });
+    const only = node("a", { reconciler: { leader } });
+    await divide(only);
+    await resources.setDesired(1);
+    expect((await only.reconciler.reconcile()).held).toMatchObject([{ heldBy: "notLeader" }]);
+    expect(arrivals).toEqual([]);
+    leader.start();
+    await clock.advance(0);
+    const { epoch } = leader;
+    expect((await only.reconciler.reconcile()).converged).toBe(true);
+    expect(new Set(arrivals.map(({ request }) => request.epoch))).toEqual(new Set([epoch]));
+    const fence = { name: `shard ${only.coordinator.shardOf("web-0")}`, epoch: only.coordinator.epochOf("web-0") };
+    const ofRows = arrivals.filter(({ request }) => request.writes.length > 0);
+    for (const { request } of ofRows) expect(request.fences).toEqual([fence]);
+    expect(ofRows.flatMap(fatesOf).every((fate) => fate.endsWith(": applied"))).toBe(true);
+    await only.coordinator.stop();
+    await resources.setDesired([]);
+    expect((await only.reconciler.reconcile()).actions).toEqual([]);
+    expect(await row("web-0")).toMatchObject({ state: "PROVISIONED" });
+    await leader.stop();
     await stopAll();
   });
 });
