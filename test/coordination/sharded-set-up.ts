@@ -20,8 +20,8 @@ const closing: (() => Promise<void>)[] = [];
 
 // Whatever a test did, no timer may be left, and no file.
 afterEach(async () => {
-  for (const clock of clocks.splice(0)) expect(clock.pendingTimers).toBe(0);
   for (const close of closing.splice(0)) await close();
+  for (const clock of clocks.splice(0)) expect(clock.pendingTimers).toBe(0);
 });
 
 /** The ledgers on which the key cases have to hold. */
