@@ -32,7 +32,8 @@ type News = DistributedOmit<ShardEvent, "at" | "division" | "member">;
  * ```ts
  * const shards = new ShardCoordinator({ store, name: "pollers", member: hostname() });
  * shards.start();
- * for (const feed of feeds) if (shards.owns(feed.id)) await shards.run(feed.id, ({ signal }) => poll(feed, signal));
+ * // Rejects with NOT_LEADER where it moves in the same moment.
+ * if (shards.owns(feed.id)) await shards.run(feed.id, ({ signal }) => poll(feed, signal));
  * process.once("SIGTERM", () => shards.stop());
  * ```
  */
