@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { ResourceRow } from "../../src/index.ts";
 import type { ShardLine, ShardNews, WriteAnswer } from "../support/shard-lines.ts";
-import { judgeShards, judgeWritten, recoveriesOf } from "./shard-log.ts";
+import { judgeShards, judgeWritten, lookPeriodMs, recoveriesOf } from "./shard-log.ts";
 
 const DURATIONS = { leaseDurationMs: 3_000, renewDeadlineMs: 2_000, retryPeriodMs: 300 };
 const SHARD = 5;
@@ -100,15 +100,26 @@ describe("the judge of a division", () => {
     expect(judge(log)).toEqual(["shard 5: a had an effect after the revocation under 1"]);
   });
 
+  it("finds what begins while a shard is handed over, and lets go on what had begun", () => {
+    const draining = line(2_992, "draining", 1);
+    const log = (what: "began" | "effect" | "create") =>
+      judge([...FIRST, draining, line(2_995, what, 1), ...(what === "effect" ? [] : [line(2_996, "settled", 1)])]);
+    expect(log("began")).toEqual(["shard 5: a began something while it was handed over under 1"]);
+    expect(log("effect")).toEqual([]);
+    // Of an action that the reconciler had begun.
+    expect(log("create")).toEqual([]);
+  });
+
   it("finds a shard that is given up before the work under it has settled", () => {
     const running = line(2_995, "began", 1);
     expect(judge([...FIRST, running, ...ends(1, 2_999)])).toEqual([
       "shard 5: a was revoked before its work had settled under 1",
       "shard 5: a released before its work had settled under 1",
     ]);
-    expect(judge([...FIRST, line(2_999, "releasing", 1)])).toEqual([
-      "shard 5: a released before its work had settled under 1",
-    ]);
+    for (const before of [[], [line(2_998, "draining", 1)]])
+      expect(judge([...FIRST, ...before, line(2_999, "releasing", 1)])).toEqual([
+        "shard 5: a released before its work had settled under 1",
+      ]);
     // What is answered too late to be of use has no work.
     expect(judge([line(0, "confirmed", 1), line(2_999, "releasing", 1)])).toEqual([]);
   });
@@ -171,6 +182,14 @@ describe("the judge of a crash", () => {
   it("finds what nobody got, and leaves out what it had given up", () => {
     expect(recoveries([member, ...FIRST], [])).toMatchObject([{ node: "nobody", looks: Infinity }]);
     expect(recoveries([member, ...FIRST, ...ends(1, 3_000)], SECOND)).toEqual([]);
+  });
+});
+
+describe("the period of looks", () => {
+  it("is the median, which a process that once was held up does not change", () => {
+    const looks = [0, 300, 620, 5_000, 5_310].map((at): Told => [at, { what: "looking" }]);
+    expect(lookPeriodMs(logOf("a", [...looks, ...FIRST]))).toBe(320);
+    expect(lookPeriodMs(logOf("a", looks.slice(0, 1)))).toBe(Number.POSITIVE_INFINITY);
   });
 });
 

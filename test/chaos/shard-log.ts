@@ -128,6 +128,13 @@ export function recoveriesOf(logs: Logs, dead: string, { leaseDurationMs }: Elec
   });
 }
 
+/** From one look of a process at who is there to the next: the median, in milliseconds. */
+export function lookPeriodMs(log: readonly ShardLine[]): number {
+  const looks = log.filter(({ what }) => what === "looking").map(({ at }) => at);
+  const periods = looks.slice(1).map((at, n) => at - (looks[n] ?? 0));
+  return periods.sort((a, b) => a - b)[Math.floor(periods.length / 2)] ?? Number.POSITIVE_INFINITY;
+}
+
 /** In the order of their epochs. */
 function termsOf(logs: Logs): Term[] {
   const terms = logs.flatMap((log) => {
@@ -194,20 +201,23 @@ function outsideOfTerm({ node, shard, epoch, lines }: Term, { renewDeadlineMs }:
   const says = (what: string): string[] => [`shard ${shard}: ${node} ${what} under ${epoch}`];
   let confirmedAt = Number.NEGATIVE_INFINITY;
   let running = 0;
-  let stage: "new" | "assigned" | "revoked" = "new";
+  let stage: "new" | "assigned" | "draining" | "revoked" = "new";
   return lines.flatMap((line): string[] => {
     switch (line.what) {
       case "confirmed":
         confirmedAt = Math.max(confirmedAt, line.at);
         return [];
       case "assigned":
-        stage = "assigned";
+      case "draining":
+        stage = line.what;
         return [];
       case "revoked":
         stage = "revoked";
         return running > 0 ? says("was revoked before its work had settled") : [];
       case "releasing":
-        return stage === "assigned" || running > 0 ? says("released before its work had settled") : [];
+        return stage === "assigned" || stage === "draining" || running > 0
+          ? says("released before its work had settled")
+          : [];
       case "settled":
         running -= 1;
         return [];
@@ -218,6 +228,7 @@ function outsideOfTerm({ node, shard, epoch, lines }: Term, { renewDeadlineMs }:
         if (line.what !== "effect") running += 1;
         const lateMs = line.at - confirmedAt - renewDeadlineMs;
         return [
+          ...(stage === "draining" && line.what === "began" ? says("began something while it was handed over") : []),
           ...(stage === "revoked" ? says("had an effect after the revocation") : []),
           ...(lateMs > ROUNDING_MS ? says(`had an effect ${lateMs} ms after its deadline`) : []),
         ];

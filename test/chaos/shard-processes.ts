@@ -12,7 +12,7 @@ import { type Epochs, type ShardNode, shardsOf, startShardNodes } from "../suppo
 import { until } from "../support/until.ts";
 import { endWorkers } from "../support/workers.ts";
 import type { Outage } from "./election-processes.ts";
-import { judgeShards, judgeWritten, type Recovery, recoveriesOf } from "./shard-log.ts";
+import { judgeShards, judgeWritten, lookPeriodMs, recoveriesOf } from "./shard-log.ts";
 
 const QUICK: ShardNodeSettings = {
   leaseDurationMs: 3_000,
@@ -32,8 +32,8 @@ const FEWER_SLOTS = 8;
 const CHURN_MS = 700;
 /** The one in which a last renewal arrived late, the one that came too early by a moment, and the one that got it. */
 const LOOKS_AT_MOST = 3;
-/** So many looks come in it that only one who waits for something else takes longer. */
-const SURELY_MS = 12_000;
+/** On a busy machine half of all looks come at least as soon. */
+const SLOWEST_PERIODS = 5;
 
 /** How a member comes to stand still between its decision to write and the write. */
 const STALLS = [
@@ -170,7 +170,7 @@ export function describeShardProcesses(
       await until("its writes are answered", () =>
         [isOwn, isLate].every((isMeant) => afterwards().some((line) => isMeant(line))),
       );
-      expect(afterwards()[0]).toMatchObject({ what: "resumed", holds: false });
+      expect(afterwards().find(({ what }) => what === "resumed")).toMatchObject({ holds: false });
       expect(afterwards().find(isOwn)).toMatchObject({ answer: "fenced" });
       const late = afterwards().filter(isLate);
       expect(late.filter(({ answer }) => answer !== "fenced")).toEqual([]);
@@ -258,8 +258,9 @@ export function describeShardProcesses(
       `the last one ${Math.max(...recoveries.map(({ afterMs }) => afterMs)).toFixed(1)} ms after it was free`,
     );
     expect(recoveries.map(({ shard }) => shard).sort((one, other) => one - other)).toEqual(had);
-    const isSlow = ({ looks, afterMs }: Recovery): boolean => looks > LOOKS_AT_MOST || afterMs > SURELY_MS;
-    expect(recoveries.filter(isSlow)).toEqual([]);
+    expect(recoveries.filter(({ looks }) => looks > LOOKS_AT_MOST)).toEqual([]);
+    const periods = [a, c].map((node) => lookPeriodMs(node.lines()));
+    expect(periods.filter((ms) => ms > SLOWEST_PERIODS * STEADY.retryPeriodMs)).toEqual([]);
   });
 
   it.concurrent("that comes third gets the shards that are its own, and hands them back when it is told to end and what runs has settled", async (test) => {

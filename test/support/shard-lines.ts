@@ -12,7 +12,7 @@ export const KEYS: readonly string[] = Array.from({ length: SHARDS }, (_, shard)
 
 /**
  * What is of a shard under an epoch, and has nothing more to say.
- * - `assigned`, `revoked`: the callbacks.
+ * - `assigned`, `revoked`: the callbacks. `draining`: the first one's `signal` aborts.
  * - `began`, `effect`: something was done on a key under `run`, the first time and further ones, as of **before** it was asked whether
  *   that may be. A process may be suspended between asking and doing, which no lease prevents; what counts is when it had the right to.
  * - `settled`: what `began`, or was called by the reconciler, is about to.
@@ -25,6 +25,7 @@ export const KEYS: readonly string[] = Array.from({ length: SHARDS }, (_, shard)
  */
 type OfShard =
   | "assigned"
+  | "draining"
   | "revoked"
   | "began"
   | "effect"

@@ -61,9 +61,12 @@ const shards = new ShardCoordinator({
   member: node,
   shards: SHARDS,
   ...durations,
-  onAssigned(shard, epoch) {
+  onAssigned(shard, epoch, { signal }) {
     held.set(shard, epoch);
     log({ what: "assigned", shard, epoch });
+    const drain = (): void => log({ what: "draining", shard, epoch });
+    if (signal.aborted) drain();
+    else signal.addEventListener("abort", drain, { once: true });
   },
   onRevoked: (shard) => log({ what: "revoked", shard, epoch: held.get(shard) ?? 0 }),
   onEvent: (event) => {
