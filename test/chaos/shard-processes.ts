@@ -1,18 +1,16 @@
 import { writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it, type TestContext } from "vitest";
-import { ResourceLedger, type ResourceRow } from "../../src/index.ts";
 import { buildWorker } from "../support/built-worker.ts";
 import { machineTime } from "../support/election-lines.ts";
-import { openLedger } from "../support/open-ledger.ts";
-import { resourcesIn } from "../support/reconciler-folder.ts";
-import { SHARDS, type ShardLine, SLOTS, WRITTEN } from "../support/shard-lines.ts";
+import { SHARDS, type ShardLine } from "../support/shard-lines.ts";
 import type { ShardNodeSettings } from "../support/shard-node.ts";
-import { type Epochs, type ShardNode, shardsOf, startShardNodes } from "../support/shard-nodes.ts";
+import { type Epochs, type ShardNode, shardsOf } from "../support/shard-nodes.ts";
 import { until } from "../support/until.ts";
 import { endWorkers } from "../support/workers.ts";
 import type { Outage } from "./election-processes.ts";
-import { judgeShards, judgeWritten, lookPeriodMs, recoveriesOf } from "./shard-log.ts";
+import { setUpDivision } from "./shard-division.ts";
+import { lookPeriodMs, recoveriesOf } from "./shard-log.ts";
 
 const QUICK: ShardNodeSettings = {
   leaseDurationMs: 3_000,
@@ -26,10 +24,6 @@ const STALLED: ShardNodeSettings = { ...QUICK, actionTimeoutMs: 20_000 };
 const STEADY: ShardNodeSettings = { ...QUICK, leaseDurationMs: 6_000, renewDeadlineMs: 5_000 };
 /** Longer than the test's patience, so that nothing moves because a lease lapsed. */
 const LONG: ShardNodeSettings = { ...QUICK, leaseDurationMs: 90_000, renewDeadlineMs: 60_000 };
-const CALL = { timeoutMs: 5_000 };
-const SLOT_COUNT = 20;
-const FEWER_SLOTS = 8;
-const CHURN_MS = 700;
 /** The one in which a last renewal arrived late, the one that came too early by a moment, and the one that got it. */
 const LOOKS_AT_MOST = 3;
 /** On a busy machine half of all looks come at least as soon. */
@@ -71,79 +65,7 @@ export function describeShardProcesses(
 
   async function setUp(test: TestContext, settings: ShardNodeSettings) {
     const url = await newLedger();
-    const ledger = await openLedger(url);
-    test.onTestFinished(() => ledger.close());
-    // Makes the ledger.
-    await ledger.store.leases.list("shards", { timeoutMs: 20_000 });
-    const outage = await newOutage(url);
-    test.onTestFinished(() => outage.dispose());
-    const division = await startShardNodes(program, [outage.url, url, url], settings);
-    test.onTestFinished(() => division.end());
-    const { nodes, world, stop } = division;
-    const takePart = (...those: readonly ShardNode[]) => Promise.all(those.map((node) => node.tell({ do: "start" })));
-
-    const slots = new ResourceLedger({ store: ledger.store, group: SLOTS });
-    let isChurning = true;
-    /** So that the reconcilers have something to do whatever happens. */
-    const churning = (async () => {
-      for (let n = 0; isChurning; n += 1) {
-        await slots.setDesired(n % 2 === 0 ? SLOT_COUNT : FEWER_SLOTS).catch(() => {});
-        await sleep(CHURN_MS);
-      }
-    })();
-    test.onTestFinished(() => {
-      isChurning = false;
-      return churning;
-    });
-
-    async function written(): Promise<ResourceRow[]> {
-      const found: ResourceRow[] = [];
-      for (let cursor: string | undefined; ; ) {
-        const request = { group: WRITTEN, limit: 1_000, ...(cursor === undefined ? {} : { cursor }) };
-        const page = await ledger.store.resources.changedSince(request, CALL);
-        if (page.rows.length === 0) return found;
-        found.push(...page.rows);
-        cursor = page.cursor;
-      }
-    }
-
-    async function liveSlots(): Promise<ResourceRow[]> {
-      const rows = await ledger.store.resources.list({ group: SLOTS, limit: 5_000 }, CALL);
-      return rows.filter(({ state }) => state !== "TERMINATED");
-    }
-
-    /** Sees the slots through, has the rest of the processes stop, and judges what all of them did. */
-    async function finish(running: readonly ShardNode[]) {
-      isChurning = false;
-      await churning;
-      await slots.setDesired(SLOT_COUNT);
-      const names = Array.from({ length: SLOT_COUNT }, (_, n) => `${SLOTS}-${n}`).sort();
-      await until("each slot has one live resource", async () => {
-        const rows = await liveSlots();
-        return (
-          rows.every(({ state }) => state === "PROVISIONED") &&
-          isSame(rows.map(({ id }) => id).sort(), names) &&
-          isSame(
-            resourcesIn(world)
-              .map(({ id }) => id)
-              .sort(),
-            names,
-          )
-        );
-      });
-      const codes = await stop(running);
-      expect(codes).toEqual(codes.map(() => 0));
-      const logs = nodes.map((node) => node.lines());
-      const verdict = judgeShards(logs, settings);
-      const gaps = verdict.moves.map(({ gapMs }) => gapMs);
-      await test.annotate(`${gaps.length} moves, ${Math.min(...gaps).toFixed(1)} ms at least without an effect`);
-      await test.annotate(`${verdict.fenced.length} writes were refused`);
-      expect(verdict.violations).toEqual([]);
-      expect(judgeWritten(logs, await written())).toEqual([]);
-      return { ...verdict, logs };
-    }
-
-    return { ...division, outage, takePart, finish };
+    return setUpDivision(test, { program, url, newOutage, settings });
   }
 
   // All at once, the longest first.
@@ -322,8 +244,4 @@ function only(epochs: Epochs, shards: readonly number[]): Epochs {
 /** Of the reconciler that stood still before it. */
 function isLate(line: ShardLine): line is ShardLine & { what: "late" } {
   return line.what === "late";
-}
-
-function isSame(one: readonly string[], other: readonly string[]): boolean {
-  return one.join() === other.join();
 }

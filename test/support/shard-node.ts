@@ -2,9 +2,10 @@ import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fixedThreshold, isEvenkeelError, Reconciler, ShardCoordinator } from "../../src/index.ts";
 import type { ActionContext, ResourceRecord } from "../../src/resources/resource.ts";
-import type { ApplyRequest, ApplyResult, LeaseStore, LedgerStore } from "../../src/store.ts";
+import type { ApplyRequest, ApplyResult, LedgerStore } from "../../src/store.ts";
 import { machineTime } from "./election-lines.ts";
 import type { ElectionDurations } from "./election-node.ts";
+import { loggedShardLeases } from "./logged-shard-leases.ts";
 import { openLedger } from "./open-ledger.ts";
 import { folderCallbacks } from "./reconciler-folder.ts";
 import { KEYS, SHARDS, SLOTS, shardWriter, WRITTEN, type WriteAnswer } from "./shard-lines.ts";
@@ -56,7 +57,7 @@ const log = shardWriter(file, node);
 const ledger = await openLedger(url);
 const held = new Map<number, number>();
 const shards = new ShardCoordinator({
-  store: { ...ledger.store, leases: loggedLeases(ledger.store.leases) },
+  store: { ...ledger.store, leases: loggedShardLeases(ledger.store.leases, log) },
   name: "keys",
   member: node,
   shards: SHARDS,
@@ -271,43 +272,4 @@ async function write(
 function nextRow() {
   writes += 1;
   return { id: `${node}-${writes}`, timeoutMs: WRITE_TIMEOUT_MS };
-}
-
-function loggedLeases(leases: LeaseStore): LeaseStore {
-  const shardOf = (name: string): number | undefined => {
-    const shard = /\/shards\/(\d+)$/.exec(name)?.[1];
-    return shard === undefined ? undefined : Number(shard);
-  };
-  const confirm = (name: string, epoch: number, at: number): void => {
-    const shard = shardOf(name);
-    log(shard === undefined ? { what: "member" } : { what: "confirmed", shard, epoch }, at);
-  };
-  return {
-    async acquire(request, call) {
-      const at = machineTime();
-      const result = await leases.acquire(request, call);
-      if (result.status === "acquired")
-        confirm(request.name, result.epoch, at - (request.durationMs - result.remainingMs));
-      return result;
-    },
-    async renew(request, call) {
-      const at = machineTime();
-      const { name, epoch } = request;
-      const shard = shardOf(name);
-      log(shard === undefined ? { what: "staying" } : { what: "renewing", shard, epoch }, at);
-      const result = await leases.renew(request, call);
-      if (result.status === "renewed") confirm(name, epoch, at - (request.durationMs - result.remainingMs));
-      return result;
-    },
-    release(request, call) {
-      const shard = shardOf(request.name);
-      if (shard !== undefined) log({ what: "releasing", shard, epoch: request.epoch });
-      return leases.release(request, call);
-    },
-    get: (name, call) => leases.get(name, call),
-    list(prefix, call) {
-      if (prefix.endsWith("/members/")) log({ what: "looking" });
-      return leases.list(prefix, call);
-    },
-  };
 }
