@@ -21,7 +21,10 @@ export interface MemoryLeasesOptions {
   readonly assertOpen: () => void;
 }
 
-/** The leases of a ledger in memory. */
+/**
+ * The leases of a ledger in memory, which no other process and no later start sees: so they last by the monotonic clock, and a wall
+ * clock that is set changes nothing.
+ */
 export function memoryLeases({ clock, nextEpoch, assertOpen }: MemoryLeasesOptions): LeaseStore {
   const records = new Map<string, LeaseRecord>();
   /** Lapsed leases are swept when the map has doubled since the last sweep: constant work an acquisition. */
@@ -30,7 +33,7 @@ export function memoryLeases({ clock, nextEpoch, assertOpen }: MemoryLeasesOptio
   /** What goes takes no epoch along: they are counted for all names together. */
   function sweep(): void {
     if (records.size < sweepAtSize) return;
-    const nowMs = clock.now();
+    const nowMs = clock.monotonic();
     for (const [name, { expiresAt }] of records) if (expiresAt <= nowMs) records.delete(name);
     sweepAtSize = Math.max(SMALLEST_SWEEP, records.size * 2);
   }
@@ -45,12 +48,12 @@ export function memoryLeases({ clock, nextEpoch, assertOpen }: MemoryLeasesOptio
     async acquire(request) {
       assertOpen();
       sweep();
-      return carryOut(request.name, decideAcquire(records.get(request.name), request, clock.now(), nextEpoch));
+      return carryOut(request.name, decideAcquire(records.get(request.name), request, clock.monotonic(), nextEpoch));
     },
 
     async renew(request) {
       assertOpen();
-      return carryOut(request.name, decideLeaseRenewal(records.get(request.name), request, clock.now()));
+      return carryOut(request.name, decideLeaseRenewal(records.get(request.name), request, clock.monotonic()));
     },
 
     async release(request) {
@@ -60,12 +63,12 @@ export function memoryLeases({ clock, nextEpoch, assertOpen }: MemoryLeasesOptio
 
     async get(name) {
       assertOpen();
-      return leaseViewOf(records.get(name), clock.now());
+      return leaseViewOf(records.get(name), clock.monotonic());
     },
 
     async list(prefix) {
       assertOpen();
-      const nowMs = clock.now();
+      const nowMs = clock.monotonic();
       return [...records.values()]
         .filter(({ name }) => name.startsWith(prefix))
         .map((record) => leaseViewOf(record, nowMs))

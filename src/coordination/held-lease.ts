@@ -92,9 +92,10 @@ export class HeldLease {
         term.confirm(since, this.#validMs(result.remainingMs));
       } catch (error) {
         if (!term.over.aborted) onError(error);
+        term.unconfirmed();
         nextMs = retryPeriodMs;
       }
-      await term.rest(Math.max(0, nextMs - since.elapsedMs()));
+      await term.rest(Math.max(0, nextMs - since.monotonicMs()));
     }
   }
 

@@ -11,7 +11,7 @@ const MULTIPLIER: Uint64 = { high: 0x27bb2ee6, low: 0x87b0b0fd };
  * bits over its UTF-8. Of a bigint the lowest 64 bits count.
  *
  * @returns a whole number from 0 to `buckets` - 1.
- * @throws RangeError unless `buckets` is a positive whole number.
+ * @throws RangeError unless `buckets` is a positive whole number; TypeError for a key that is neither a text nor a bigint.
  * @example
  * ```ts
  * const shard = jumpHash("tenant-17", 256);
@@ -20,6 +20,8 @@ const MULTIPLIER: Uint64 = { high: 0x27bb2ee6, low: 0x87b0b0fd };
 export function jumpHash(key: bigint | string, buckets: number): number {
   if (!Number.isSafeInteger(buckets) || buckets < 1)
     throw new RangeError("jumpHash: buckets must be a positive whole number.");
+  if (typeof key !== "string" && typeof key !== "bigint")
+    throw new TypeError("jumpHash: the key must be a text or a bigint.");
   let { high, low } = typeof key === "string" ? fnv1a64(key) : halvesOf(key);
   let bucket = -1;
   let next = 0;

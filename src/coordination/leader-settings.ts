@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from "../clock.ts";
 import type { EventListener } from "../events.ts";
-import { type OptionRules, rules } from "../option-rules.ts";
+import { invalidOptions, type OptionRules, rules } from "../option-rules.ts";
 import { optionsSchema, parseOptions } from "../options.ts";
 import { makeNonce, type Random, systemRandom } from "../random.ts";
 import type { LedgerStore } from "../store.ts";
@@ -9,41 +9,45 @@ import { type LeaseTimes, leaseStore, leaseTimes } from "./lease-times.ts";
 /** Options of a `LeaderElector`. */
 export interface LeaderElectorOptions {
   readonly store: LedgerStore;
-  /** What is led: the name of the lease. */
+  /** What is led: the name of the lease. It must not begin with `shards:`. */
   readonly name: string;
   /** Who we are, for people and for `onNewLeader`. Defaults to a random text. */
-  readonly identity?: string;
+  readonly identity?: string | undefined;
   /** How long the lease lasts in the store without a renewal, in milliseconds. Greater than `renewDeadlineMs`. Defaults to 15,000. */
-  readonly leaseDurationMs?: number;
+  readonly leaseDurationMs?: number | undefined;
   /**
    * How long after the last confirmed renewal was begun the leader gives up by itself, in milliseconds. Greater than 1.2 times
    * `retryPeriodMs`. What it is shorter than the lease is for effects under way, and for clocks of different speed. Defaults to 10,000.
    */
-  readonly renewDeadlineMs?: number;
+  readonly renewDeadlineMs?: number | undefined;
   /** How often the leader renews and the others ask, in milliseconds. Defaults to 2,000. */
-  readonly retryPeriodMs?: number;
+  readonly retryPeriodMs?: number | undefined;
   /**
    * What the leader does. It may return at once, or work until `signal` aborts; then it has to end, for until its promise settles the lease
    * is kept by a `stop()`, and this elector doesn't compete again. Should it fail, the lead is given up. Must not await `stop()`.
    */
-  readonly onStartedLeading?: (lead: { readonly epoch: number; readonly signal: AbortSignal }) => void | Promise<void>;
-  /** Called once that has settled and the lease was given up or lost. */
-  readonly onStoppedLeading?: (lead: { readonly epoch: number }) => void;
-  /** Called when another leader, or the same with another epoch, is seen: ourselves included. */
-  readonly onNewLeader?: (leader: { readonly identity: string; readonly epoch: number }) => void;
+  readonly onStartedLeading?:
+    | ((lead: { readonly epoch: number; readonly signal: AbortSignal }) => void | Promise<void>)
+    | undefined;
+  /** Called once that has settled and the lease was given up or lost. Defaults to nothing. */
+  readonly onStoppedLeading?: ((lead: { readonly epoch: number }) => void) | undefined;
+  /** Called when another leader, or the same with another epoch, is seen: ourselves included. Defaults to nothing. */
+  readonly onNewLeader?: ((leader: { readonly identity: string; readonly epoch: number }) => void) | undefined;
   /** Defaults to the machine's clock. */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
   /** Defaults to the machine's randomness. */
-  readonly random?: Random;
+  readonly random?: Random | undefined;
   /** Gets every event. Defaults to none. */
-  readonly onEvent?: EventListener;
+  readonly onEvent?: EventListener | undefined;
 }
 
 type Callback = "onStartedLeading" | "onStoppedLeading" | "onNewLeader" | "onEvent";
 
 /** {@link LeaderElectorOptions} with every default in place. */
 export type LeaderSettings = Readonly<
-  Required<Omit<LeaderElectorOptions, Callback>> & { [Name in Callback]: LeaderElectorOptions[Name] | undefined } & {
+  { [Name in Exclude<keyof LeaderElectorOptions, Callback>]-?: NonNullable<LeaderElectorOptions[Name]> } & {
+    [Name in Callback]: LeaderElectorOptions[Name] | undefined;
+  } & {
     /** From one renewal to the next, in milliseconds. */
     readonly renewIntervalMs: number;
   } & LeaseTimes
@@ -72,6 +76,8 @@ const SCHEMA = optionsSchema(RULES, ["store", "name"]);
  */
 export function leaderSettings(options: LeaderElectorOptions): LeaderSettings {
   parseOptions("LeaderElector", SCHEMA, options);
+  // Those are leases of a ShardCoordinator.
+  if (options.name.startsWith("shards:")) throw invalidOptions("LeaderElector", 'name must not begin with "shards:"');
   const { random = systemRandom } = options;
   const times = leaseTimes("LeaderElector", options);
   return Object.freeze({

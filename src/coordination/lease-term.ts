@@ -44,11 +44,14 @@ export class LeaseTerm<Why extends string = never> {
   #confirmed: Omit<LeaseGrant, "epoch">;
   #timer: Timer | undefined;
   #isDoubted = false;
+  readonly #onDoubt: () => void;
   #resolveEnded!: (why: LeaseLoss | Why) => void;
 
-  constructor(clock: Clock, grant: LeaseGrant) {
+  /** @param onDoubt - called when a doubt begins, and when a renewal ends it. */
+  constructor(clock: Clock, grant: LeaseGrant, onDoubt: () => void = () => {}) {
     this.#clock = clock;
     this.#rest = new Rest(clock);
+    this.#onDoubt = onDoubt;
     this.epoch = grant.epoch;
     this.signal = this.#work.signal;
     this.over = this.#term.signal;
@@ -69,6 +72,11 @@ export class LeaseTerm<Why extends string = never> {
     return false;
   }
 
+  /** A renewal failed: what is in doubt is not left so, whatever the monotonic clock says. */
+  unconfirmed(): void {
+    if (this.#confirmed.since.elapsedMs() >= this.#confirmed.forMs) this.end("deadline");
+  }
+
   /** Milliseconds by the monotonic clock until it ends by itself; not positive afterwards. */
   leftMs(): number {
     return this.#confirmed.forMs - this.#confirmed.since.monotonicMs();
@@ -81,9 +89,11 @@ export class LeaseTerm<Why extends string = never> {
   confirm(since: Stopwatch, forMs: number): void {
     if (this.leftMs() <= 0) this.end("deadline");
     if (this.over.aborted) return;
+    const wasDoubted = this.#isDoubted;
     this.#confirmed = { since, forMs };
     this.#isDoubted = false;
     this.#arm();
+    if (wasDoubted) this.#onDoubt();
   }
 
   /** Resolves after `ms` milliseconds, and earlier when it is over or comes into doubt. For whoever renews it. */
@@ -111,6 +121,7 @@ export class LeaseTerm<Why extends string = never> {
     if (this.#isDoubted) return;
     this.#isDoubted = true;
     this.#rest.end();
+    this.#onDoubt();
   }
 
   #arm(): void {

@@ -16,9 +16,9 @@ export interface LeaseTimes {
 export function leaseTimes(
   owner: string,
   options: {
-    readonly leaseDurationMs?: number;
-    readonly renewDeadlineMs?: number;
-    readonly retryPeriodMs?: number;
+    readonly leaseDurationMs?: number | undefined;
+    readonly renewDeadlineMs?: number | undefined;
+    readonly retryPeriodMs?: number | undefined;
   },
 ): LeaseTimes {
   const { leaseDurationMs = 15_000, renewDeadlineMs = 10_000, retryPeriodMs = 2_000 } = options;

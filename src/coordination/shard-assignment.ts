@@ -23,6 +23,11 @@ export class ShardAssignment {
     return true;
   }
 
+  /** Whether a shard is to be this member's. */
+  isOf(member: string, shard: number): boolean {
+    return this.#owners[shard] === member;
+  }
+
   /** The shards of one member, in order. */
   of(member: string): number[] {
     return this.#owners.flatMap((owner, shard) => (owner === member ? [shard] : []));

@@ -1,4 +1,5 @@
 import { onAbort } from "../abort-listeners.ts";
+import { isEvenkeelError } from "../errors.ts";
 import { emitTo, type ShardEvent } from "../events.ts";
 import { dropRejection } from "../rejections.ts";
 import { HeldShard, notHeld, type ShardWork } from "./held-shard.ts";
@@ -42,8 +43,12 @@ export class ShardCoordinator {
   readonly #leases: ShardLeases;
   readonly #assignment: ShardAssignment;
   readonly #rest: Rest;
+  /** With what is asked for in one look. */
+  readonly #patience: Rest;
   /** Until nothing runs under them any more. */
   readonly #held = new Map<number, { readonly shard: HeldShard; readonly over: Promise<void> }>();
+  /** That are being asked for. */
+  readonly #asked = new Map<number, Promise<void>>();
   readonly #listeners = new Set<() => void>();
   /** There while it takes part. */
   #stopping: AbortController | undefined;
@@ -55,6 +60,7 @@ export class ShardCoordinator {
     this.#leases = new ShardLeases(this.#settings);
     this.#assignment = new ShardAssignment(this.#settings.shards);
     this.#rest = new Rest(this.#settings.clock);
+    this.#patience = new Rest(this.#settings.clock);
   }
 
   /** Begins to take part. Twice is harmless. */
@@ -132,6 +138,7 @@ export class ShardCoordinator {
     });
     const leave = (): void => {
       this.#rest.end();
+      this.#patience.end();
       this.#handOver("stopped");
     };
     const stopListening = onAbort(stopping, leave);
@@ -142,6 +149,7 @@ export class ShardCoordinator {
     stopListening();
     // First: the others then know whose the shards are to be.
     await membership.leave();
+    await Promise.allSettled(this.#asked.values());
     while (this.#held.size > 0) await Promise.all([...this.#held.values()].map(({ over }) => over));
     this.#assignment.update([]);
   }
@@ -150,7 +158,7 @@ export class ShardCoordinator {
   async #round(membership: ShardMembership, stopping: AbortSignal): Promise<number> {
     const { retryPeriodMs, member, random } = this.#settings;
     try {
-      const members = await membership.refresh({ isIdle: this.#held.size === 0 });
+      const members = await membership.refresh({ isIdle: this.held().length === 0 });
       if (stopping.aborted) return 0;
       if (this.#assignment.update(members))
         this.#emit({ type: "members_changed", members: members.map(({ id, weight }) => ({ id, weight })) });
@@ -159,7 +167,7 @@ export class ShardCoordinator {
       // Two who step back from each other must not come again at the same moment for ever.
       if (members.length === 0) return retryPeriodMs * (1 - random.float() / 2);
       const missing = [...ours].filter((shard) => !this.#held.has(shard));
-      return await this.#acquire(missing, stopping);
+      return await this.#acquire(missing, membership, stopping);
     } catch (error) {
       // What is held stays so, as long as its own leases are renewed.
       this.#emit({ type: "shard_error", of: "store", error });
@@ -168,33 +176,49 @@ export class ShardCoordinator {
   }
 
   /** Takes those that are free. @returns milliseconds until others may be. */
-  async #acquire(missing: readonly number[], stopping: AbortSignal): Promise<number> {
+  async #acquire(missing: readonly number[], membership: ShardMembership, stopping: AbortSignal): Promise<number> {
     const { retryPeriodMs } = this.#settings;
     if (missing.length === 0) return retryPeriodMs;
     const taken = await this.#leases.taken();
-    const free = missing.filter((shard) => !taken.has(shard));
+    const free = missing.filter((shard) => !taken.has(shard) && !this.#asked.has(shard));
     const take = async (): Promise<void> => {
       for (let shard = free.shift(); shard !== undefined && !stopping.aborted; shard = free.shift())
-        await this.#take(shard, stopping);
+        if (!(await this.#ask(shard, membership, stopping))) return;
     };
-    // A failure ends its lane: where one shard can't be got, others can, and where the store is down, the last lane ends soon.
-    const lanes = Array.from({ length: LANES }, take);
-    const [failed] = (await Promise.allSettled(lanes)).filter(({ status }) => status === "rejected");
-    if (failed?.status === "rejected") throw failed.reason;
+    // One that doesn't answer must not keep us from looking again: what others leave meanwhile is free.
+    void Promise.all(Array.from({ length: LANES }, take)).then(() => this.#patience.end());
+    await this.#patience.for(retryPeriodMs);
+    free.splice(0);
     const soonestMs = missing.reduce((ms, shard) => Math.min(ms, taken.get(shard) ?? ms), retryPeriodMs);
     // A lease with nothing left by a clock that lags must not be asked for in a hot loop.
     return Math.max(soonestMs, retryPeriodMs / 10);
   }
 
-  async #take(shard: number, stopping: AbortSignal): Promise<void> {
+  /** @returns whether it makes sense to ask for others, too. */
+  async #ask(shard: number, membership: ShardMembership, stopping: AbortSignal): Promise<boolean> {
+    const asking = this.#take(shard, membership, stopping);
+    this.#asked.set(shard, asking);
+    try {
+      await asking;
+      return true;
+    } catch (error) {
+      this.#emit({ type: "shard_error", of: "store", shard, error });
+      return isEvenkeelError(error) && error.code !== "STORE_UNAVAILABLE";
+    } finally {
+      this.#asked.delete(shard);
+    }
+  }
+
+  async #take(shard: number, membership: ShardMembership, stopping: AbortSignal): Promise<void> {
     const { clock, onAssigned, onRevoked } = this.#settings;
     const lease = this.#leases.ofShard(shard);
     const candidacy = await lease.acquire();
     if (candidacy.status === "held") return;
-    const term = new LeaseTerm<"moved" | "stopped" | "failed">(clock, candidacy.grant);
+    const term = new LeaseTerm<"moved" | "stopped" | "failed">(clock, candidacy.grant, () => this.#changed());
     const { epoch } = term;
-    if (stopping.aborted || !term.isHeld()) {
-      // The answer came too late to be of use.
+    // The answer may have come too late to be of use. And whoever joined since our membership lapsed did not see us: that it stands
+    // now shows that it stood when the shard was granted.
+    if (stopping.aborted || !term.isHeld() || !membership.isMember()) {
       term.end("stopped");
       return lease.release(epoch);
     }
@@ -221,7 +245,7 @@ export class ShardCoordinator {
     this.#emit({ type: "shard_revoked", shard, epoch, reason });
     // It may be ours again; after a failure not before the next regular look.
     const { member } = this.#settings;
-    if (reason !== "failed" && this.#assignment.of(member).includes(shard)) this.#rest.end();
+    if (reason !== "failed" && this.#assignment.isOf(member, shard)) this.#rest.end();
   }
 
   #handOver(why: "moved" | "stopped", isMeant: (shard: number) => boolean = () => true): void {

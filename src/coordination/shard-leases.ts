@@ -58,11 +58,12 @@ export class ShardLeases {
   async members(): Promise<ShardMember[]> {
     const prefix = `${this.#prefix}members/`;
     return (await this.#list(prefix)).flatMap(({ name, holder }) => {
+      const id = unescaped(name.slice(prefix.length));
       const { who, shards } = parsed(holder);
       const weight = Number(who);
       // Not one of ours; a shard that it should hold all the same is protected by its own lease.
-      if (!Number.isFinite(weight) || weight < 0 || Number.isNaN(shards)) return [];
-      return [{ id: decodeURIComponent(name.slice(prefix.length)), weight, shards }];
+      if (id === undefined || !Number.isFinite(weight) || weight < 0 || Number.isNaN(shards)) return [];
+      return [{ id, weight, shards }];
     });
   }
 
@@ -107,8 +108,16 @@ function escaped(text: string): string {
   return text.replace(/[%/]/g, encodeURIComponent);
 }
 
+function unescaped(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
+}
+
 /** What a lease's holder says; `shards` is NaN where it is none of ours. */
 function parsed(holder: string): { readonly who: string; readonly shards: number } {
-  const [, who = holder, shards = "NaN"] = /^(.*) of (\d+)$/.exec(holder) ?? [];
+  const [, who = holder, shards = "NaN"] = /^(.*) of (\d+)$/s.exec(holder) ?? [];
   return { who, shards: Number(shards) };
 }

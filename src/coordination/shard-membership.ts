@@ -56,6 +56,11 @@ export class ShardMembership {
     return alike;
   }
 
+  /** Whether we are a member at this moment: whoever joins sees us. */
+  isMember(): boolean {
+    return this.#term?.isHeld() ?? false;
+  }
+
   /** Leaves, where we are a member. What fails is made good by the next one. */
   async leave(): Promise<void> {
     const term = this.#term;

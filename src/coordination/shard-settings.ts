@@ -17,44 +17,46 @@ export interface ShardCoordinatorOptions {
    */
   readonly member: string;
   /** Our share, compared with that of the others. With 0 we take part and own nothing. Defaults to 1. */
-  readonly weight?: number;
+  readonly weight?: number | undefined;
   /** How many shards there are: the same for all members. A member that says otherwise is kept out. At most 65,536. Defaults to 256. */
-  readonly shards?: number;
+  readonly shards?: number | undefined;
   /**
    * How long a lease, of a shard or of our membership, lasts in the store without a renewal, in milliseconds: how long the shards of a
    * member that died are nobody's. Greater than `renewDeadlineMs`. Defaults to 15,000.
    */
-  readonly leaseDurationMs?: number;
+  readonly leaseDurationMs?: number | undefined;
   /**
    * How long after the last confirmed renewal was begun a shard is given up, in milliseconds. Greater than 1.2 times `retryPeriodMs`.
    * Defaults to 10,000.
    */
-  readonly renewDeadlineMs?: number;
+  readonly renewDeadlineMs?: number | undefined;
   /** How often we look who is there and which shards are free, in milliseconds. Defaults to 2,000. */
-  readonly retryPeriodMs?: number;
+  readonly retryPeriodMs?: number | undefined;
   /**
    * Called when a shard is ours. It may return at once, or work until `signal` aborts; until it has settled, the shard is not handed
    * over. Should it fail, the shard is given up, and asked for again. Must not await `stop()`.
    */
-  readonly onAssigned?: (shard: number, epoch: number, held: { readonly signal: AbortSignal }) => void | Promise<void>;
+  readonly onAssigned?:
+    | ((shard: number, epoch: number, held: { readonly signal: AbortSignal }) => void | Promise<void>)
+    | undefined;
   /**
    * Called once for each `onAssigned`, after that and all that {@link ShardCoordinator.run} runs under the shard have settled, and before
-   * somebody else gets it, unless it was lost. Until it has settled, the shard is not handed over.
+   * somebody else gets it, unless it was lost. Until it has settled, the shard is not handed over. Must not await `stop()`.
    */
-  readonly onRevoked?: (shard: number) => void | Promise<void>;
+  readonly onRevoked?: ((shard: number) => void | Promise<void>) | undefined;
   /** Defaults to the machine's clock. */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
   /** Defaults to the machine's randomness. */
-  readonly random?: Random;
+  readonly random?: Random | undefined;
   /** Gets every event. Defaults to none. */
-  readonly onEvent?: EventListener;
+  readonly onEvent?: EventListener | undefined;
 }
 
 type Callback = "onAssigned" | "onRevoked" | "onEvent";
 
 /** {@link ShardCoordinatorOptions} with every default in place. */
 export type ShardSettings = Readonly<
-  Required<Omit<ShardCoordinatorOptions, Callback>> & {
+  { [Name in Exclude<keyof ShardCoordinatorOptions, Callback>]-?: NonNullable<ShardCoordinatorOptions[Name]> } & {
     [Name in Callback]: ShardCoordinatorOptions[Name] | undefined;
   } & LeaseTimes
 >;

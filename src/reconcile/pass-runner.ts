@@ -99,13 +99,13 @@ export class PassRunner<Spec> {
 
   async run(terms: PassTerms): Promise<PassResult> {
     terms.signal?.throwIfAborted();
-    if (this.#isActing()) await this.#fences.raise();
+    await this.#raiseFences();
     return this.#carryOut(await this.#survey.look(this.#lookTerms(terms, "real")), terms);
   }
 
   /** @throws EvenkeelError `INVALID_OPTIONS` if the plan is another one by now. */
   async approve(terms: PassTerms, hash: string): Promise<PassResult> {
-    if (this.#isActing()) await this.#fences.raise();
+    await this.#raiseFences();
     return this.#carryOut(await this.#survey.look(this.#lookTerms(terms, "dry"), hash), terms);
   }
 
@@ -213,8 +213,9 @@ export class PassRunner<Spec> {
     return [steps.filter((step) => !isEarly.has(step)), early];
   }
 
-  #isActing(): boolean {
-    return !this.#hooks.isPaused() && (this.#settings.leader?.isLeader() ?? true);
+  async #raiseFences(): Promise<void> {
+    if (this.#hooks.isPaused() || !(this.#settings.leader?.isLeader() ?? true)) return;
+    for (const error of await this.#fences.raise()) this.#hooks.emit({ type: "pass_failed", error });
   }
 
   #takeGeneration(generation: number): void {

@@ -122,11 +122,10 @@ class Composer {
       if (silencedAt !== undefined) this.#lastSilencedAt = Math.max(silencedAt, this.#lastSilencedAt ?? silencedAt);
     }
     if (verdict.disrupted) this.#disrupted += 1;
+    // Also another's: it may be nobody's by now, and who asks wants to hear of the group.
+    this.#isSettled = false;
     const isOurs = this.#context.owns(slot.id);
-    if (isOurs) {
-      this.#isSettled = false;
-      this.#look(verdict.nextAt);
-    }
+    if (isOurs) this.#look(verdict.nextAt);
     for (const proposal of proposals) {
       const heldBy = this.#context.blockedBy ?? (isOurs ? proposal.heldBy : "notOwner");
       if (heldBy !== undefined && !this.#isLifted(heldBy)) this.#hold(proposal.step, heldBy);

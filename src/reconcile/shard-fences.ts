@@ -1,6 +1,10 @@
-import type { StoreCall } from "../store.ts";
+import { isEvenkeelError } from "../errors.ts";
+import type { Fence, StoreCall } from "../store.ts";
 import { storeOperation } from "../store-operation.ts";
 import type { ReconcilerSettings } from "./settings.ts";
+
+/** More in one step would hold other writers of the group up. */
+const MOST_A_BATCH = 1_000;
 
 type Terms = Pick<
   ReconcilerSettings<never>,
@@ -22,18 +26,43 @@ export class ShardFences {
     this.#settings = settings;
   }
 
-  /** @throws what the store did, or the gate. */
-  async raise(): Promise<void> {
-    const { store, name: group, leader, shards, clock, random, storeTimeoutMs } = this.#settings;
-    const held = shards?.fences() ?? [];
-    const fences = held.filter(({ name, epoch }) => this.#known.get(name) !== epoch);
-    if (fences.length === 0) return;
+  /**
+   * @returns what of the ledger can't be read: the slots of those shards are not acted on.
+   * @throws what else the store did, or the gate.
+   */
+  async raise(): Promise<unknown[]> {
+    const held = this.#settings.shards?.fences() ?? [];
+    const isKnown = ({ name, epoch }: Fence): boolean => this.#known.get(name) === epoch;
+    const known = held.filter(isKnown);
+    const fences = held.filter((fence) => !isKnown(fence));
+    const errors: unknown[] = [];
+    for (let from = 0; from < fences.length; from += MOST_A_BATCH)
+      known.push(...(await this.#raise(fences.slice(from, from + MOST_A_BATCH), errors)));
+    if (fences.length > 0) this.#known = new Map(known.map(({ name, epoch }) => [name, epoch]));
+    return errors;
+  }
+
+  /** @returns those that the ledger knows now. Of some it may know a later holder: what we write under them is refused. */
+  async #raise(fences: readonly Fence[], errors: unknown[]): Promise<readonly Fence[]> {
+    const { store, name: group, leader, clock, random, storeTimeoutMs } = this.#settings;
     const request = { group, epoch: leader?.epoch ?? 0, writes: [], fences };
     const send = (call: StoreCall) => store.resources.apply(request, call);
-    const result = await storeOperation({ clock, random, budgetMs: storeTimeoutMs, send });
-    this.#isRefused = result.status === "fenced";
-    // Of the others a later holder is known, and what we write under them is refused.
-    if (result.status === "decided") this.#known = new Map(held.map(({ name, epoch }) => [name, epoch]));
+    try {
+      const result = await storeOperation({ clock, random, budgetMs: storeTimeoutMs, send });
+      this.#isRefused = result.status === "fenced";
+      return result.status === "decided" ? fences : [];
+    } catch (error) {
+      if (!isEvenkeelError(error) || error.code !== "RECORD_CORRUPT") throw error;
+      if (fences.length === 1) {
+        errors.push(error);
+        return [];
+      }
+      const middle = fences.length >>> 1;
+      return [
+        ...(await this.#raise(fences.slice(0, middle), errors)),
+        ...(await this.#raise(fences.slice(middle), errors)),
+      ];
+    }
   }
 
   /** Whether the slot's shard has come since the last raise: what is known of the slot was read before. */

@@ -101,4 +101,8 @@ describe("jumpHash", () => {
       expect(unevenness(counts)).toBeLessThan(5);
     }
   });
+
+  it.each([[7], [["a"]], [undefined], [null]])("refuses %o as a key", (key) => {
+    expect(() => jumpHash(key as never, 10)).toThrow(TypeError);
+  });
 });

@@ -128,8 +128,8 @@ describe("a member whose process stands still", () => {
     await clock.advance(14_000);
     holder.clock.thaw();
     await clock.advance(0);
-    const log = holder.log.filter((entry) => entry.startsWith("assigned 0"));
-    expect(log).toEqual([]);
+    // The membership had epoch 1. What it gets now is another one.
+    expect(holder.log).not.toContain("assigned 0 2");
     await clock.advance(6_000);
     expect(coordinator.ownedShards()).toHaveLength(SHARDS);
     await stopAll();
@@ -214,7 +214,7 @@ describe("a shard that can't be got", () => {
     one.coordinator.start();
     await clock.advance(0);
     expect(one.coordinator.ownedShards()).toHaveLength(255);
-    expect(toldOf(one.events)).toContain("shard_error store");
+    expect(toldOf(one.events)).toContain("shard_error store 0");
     await stopAll();
   });
 });
@@ -233,7 +233,7 @@ describe("an acquisition whose answer was lost", () => {
     expect(coordinator.owns(keys[4] ?? "")).toBe(false);
     await clock.advance(2_000);
     expect(coordinator.owns(keys[4] ?? "")).toBe(true);
-    expect(toldOf(holder.events)).toContain("shard_error store");
+    expect(toldOf(holder.events)).toContain("shard_error store 4");
     // Its lease began 7 s ago: the deadline is as much earlier.
     holder.network.cut("both");
     await clock.advance(2_999);

@@ -158,7 +158,7 @@ describe("the epoch", () => {
 });
 
 describe("shards", () => {
-  it("act on their own slots alone, and count only those for being converged", async () => {
+  it("act on their own slots alone, and call the group converged once the others are as desired, too", async () => {
     const owned = new Set(["web-0", "web-2"]);
     const shards = { owns: (id: string) => owned.has(id), epochOf: () => 1 };
     const { reconciler, fleet } = setUpReconciler({ shards });
@@ -166,11 +166,15 @@ describe("shards", () => {
     const report = await reconciler.reconcile();
     expect(actionsOf(report)).toEqual(["create web-0/1", "create web-2/1"]);
     expect(heldOf(report)).toEqual(["create web-1: notOwner", "create web-3: notOwner"]);
-    expect(report.converged).toBe(true);
+    expect(report.converged).toBe(false);
     owned.add("web-1");
     reconciler.wake();
-    await reconciler.reconcile();
+    expect((await reconciler.reconcile()).converged).toBe(false);
     expect(fleet.ids()).toEqual(["web-0", "web-1", "web-2"]);
+    owned.add("web-3");
+    reconciler.wake();
+    await reconciler.reconcile();
+    expect((await reconciler.reconcile()).converged).toBe(true);
   });
 
   it("that are lost in the middle of a create keep it from being recorded", async () => {

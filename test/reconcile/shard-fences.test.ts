@@ -1,5 +1,6 @@
-import type { ReconcilerOptions, ShardGate } from "evenkeel";
-import type { FaultPlan } from "evenkeel/testing";
+import { EvenkeelError, type ReconcilerOptions, type ShardGate } from "evenkeel";
+import { memoryStore } from "evenkeel/memory";
+import { type FaultPlan, ManualClock } from "evenkeel/testing";
 import { describe, expect, it } from "vitest";
 import type { ApplyRequest, Fence } from "../../src/store.ts";
 import { actionsOf, deferred, eventsOf, fakeLeader, heldOf, settle, writesIn } from "./reconciler-kit.ts";
@@ -259,5 +260,28 @@ describe("a shard that another has got since", () => {
     sent.length = 0;
     await reconciler.reconcile();
     expect(sent.filter(isRaise)).toEqual([]);
+  });
+
+  it("that can't be read keep only their own slots from being acted on", async () => {
+    const shards = fakeDivision({ 0: 5, 1: 6, 2: 7, 3: 8 });
+    const clock = new ManualClock();
+    const store = memoryStore({ clock });
+    const { apply } = store.resources;
+    const broken: typeof apply = async (request, call) => {
+      if (request.fences?.some(({ name }) => name === "shard 2"))
+        throw new EvenkeelError("RECORD_CORRUPT", "The fence can't be read.");
+      return apply(request, call);
+    };
+    const { reconciler, events } = setUpReconciler({
+      shards,
+      clock,
+      store: { ...store, resources: { ...store.resources, apply: broken } },
+    });
+    await reconciler.setDesired(4);
+    const report = await reconciler.reconcile();
+    expect(actionsOf(report)).toEqual(["create web-0/1", "create web-1/1", "create web-3/1"]);
+    expect(heldOf(report)).toEqual(["create web-2: notOwner"]);
+    expect(eventsOf(events, "pass_failed")).toMatchObject([{ error: { code: "RECORD_CORRUPT" } }]);
+    expect(clock.pendingTimers).toBe(0);
   });
 });
