@@ -311,7 +311,10 @@ function asStoreError(cause: unknown): EvenkeelError {
 }
 
 function lockedError(): EvenkeelError {
-  return new EvenkeelError("STORE_UNAVAILABLE", "The SQLite database was not written in time: it was locked, or the process held up.");
+  return new EvenkeelError(
+    "STORE_UNAVAILABLE",
+    "The SQLite database was not written in time: it was locked, or the process held up.",
+  );
 }
 
 function closedError(): EvenkeelError {
