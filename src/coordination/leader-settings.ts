@@ -8,6 +8,7 @@ import { type LeaseTimes, leaseStore, leaseTimes } from "./lease-times.ts";
 
 /** Options of a `LeaderElector`. */
 export interface LeaderElectorOptions {
+  /** Where the lease is. */
   readonly store: LedgerStore;
   /** What is led: the name of the lease. It must not begin with `shards:`. */
   readonly name: string;
@@ -25,6 +26,7 @@ export interface LeaderElectorOptions {
   /**
    * What the leader does. It may return at once, or work until `signal` aborts; then it has to end, for until its promise settles the lease
    * is kept by a `stop()`, and this elector doesn't compete again. Should it fail, the lead is given up. Must not await `stop()`.
+   * Defaults to nothing.
    */
   readonly onStartedLeading?:
     | ((lead: { readonly epoch: number; readonly signal: AbortSignal }) => void | Promise<void>)

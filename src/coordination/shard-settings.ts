@@ -8,6 +8,7 @@ import { type LeaseTimes, leaseStore, leaseTimes } from "./lease-times.ts";
 
 /** Options of a `ShardCoordinator`. */
 export interface ShardCoordinatorOptions {
+  /** Where the leases are. */
   readonly store: LedgerStore;
   /** What is divided. All members of a division have the same name. */
   readonly name: string;
@@ -35,6 +36,7 @@ export interface ShardCoordinatorOptions {
   /**
    * Called when a shard is ours. It may return at once, or work until `signal` aborts; until it has settled, the shard is not handed
    * over. Should it fail, the shard is given up, and asked for again. Must not await `stop()`.
+   * Defaults to nothing.
    */
   readonly onAssigned?:
     | ((shard: number, epoch: number, held: { readonly signal: AbortSignal }) => void | Promise<void>)
@@ -42,6 +44,7 @@ export interface ShardCoordinatorOptions {
   /**
    * Called once for each `onAssigned`, after that and all that {@link ShardCoordinator.run} runs under the shard have settled, and before
    * somebody else gets it, unless it was lost. Until it has settled, the shard is not handed over. Must not await `stop()`.
+   * Defaults to nothing.
    */
   readonly onRevoked?: ((shard: number) => void | Promise<void>) | undefined;
   /** Defaults to the machine's clock. */

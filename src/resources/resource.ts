@@ -40,7 +40,7 @@ export interface ResourceRecord<Spec = unknown> {
 export interface ActionContext {
   /** The same on every attempt of the same action on the same incarnation: give it to the API that is called. */
   readonly idempotencyKey: string;
-  /** Rises with every action in the group: a target that remembers the highest can refuse a stale caller. */
+  /** Rises with every action on the resource: a target that remembers the highest one by resource can refuse a stale caller. */
   readonly fencingToken: number;
   /** 1, 2 when the action is tried again. */
   readonly attempt: number;
