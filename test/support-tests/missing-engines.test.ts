@@ -22,7 +22,8 @@ describe("a run of the tests on a machine without redis-server", () => {
   function run(ci: Readonly<Record<string, string>>): Promise<{ readonly code: number; readonly lines: string[] }> {
     // Neither what this run was told about itself, nor what tells of engines.
     const own = Object.entries(process.env).filter(([name]) => !/^(CI|PATH|.*VITEST.*|EVENKEEL_.*|.*_URL)$/.test(name));
-    const env = { ...Object.fromEntries(own), PATH: path, NO_COLOR: "1", ...ci };
+    // What clears temporary folders away needs commands that are not there.
+    const env = { ...Object.fromEntries(own), PATH: path, TMPDIR: path, NO_COLOR: "1", ...ci };
     const args = ["node_modules/vitest/vitest.mjs", "run", FILE];
     return new Promise((resolve) => {
       execFile(process.execPath, args, { cwd: ROOT, env }, (error, stdout, stderr) => {
