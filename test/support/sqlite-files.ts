@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach } from "vitest";
+import { afterEach } from "vitest";
 import type { SqliteHandle } from "../../adapters/stores/sqlite.ts";
 
 /** The drivers that this Node can load: node:sqlite from 22.13, better-sqlite3 where it was compiled for it. */
@@ -27,22 +27,21 @@ export function temporaryFolder(): { readonly file: (name: string) => string; re
   };
 }
 
-/** A folder for each test of a file, and connections to its `ledger.db` that are closed after the test. */
+/** A folder for each test of a file that asks for one, and connections to its `ledger.db` that are closed after the test. */
 export function useTemporaryFolder(): {
   readonly folder: { file(name: string): string };
   database(): SqliteHandle;
 } {
   let current: ReturnType<typeof temporaryFolder> | undefined;
   const open: SqliteHandle[] = [];
-  beforeEach(() => {
-    current = temporaryFolder();
-  });
   afterEach(() => {
     for (const handle of open.splice(0)) handle.close();
     current?.remove();
+    current = undefined;
   });
+  // Made when it is asked for: of tests that run beside each other, those that need none would leave theirs behind.
   const file = (name: string): string => {
-    if (current === undefined) throw new Error("no test is running");
+    current ??= temporaryFolder();
     return current.file(name);
   };
   return {
