@@ -1,13 +1,11 @@
 import { isOfAbort, untilAborted } from "../abort-listeners.ts";
+import type { ShardStopReason } from "../events.ts";
 import type { HeldLease } from "./held-lease.ts";
 import { type LeaseLoss, type LeaseTerm, notLeader } from "./lease-term.ts";
 import type { ShardSettings } from "./shard-settings.ts";
 
 /** Why a member gives a shard up: it is another's now, we were asked to stop, or `onAssigned` failed. */
-export type ShardHandover = "moved" | "stopped" | "failed";
-
-/** Why a shard is held no longer. */
-export type ShardEnd = LeaseLoss | ShardHandover;
+export type ShardHandover = Exclude<ShardStopReason, LeaseLoss>;
 
 /** What the work on a key is told. */
 export interface ShardWork {
@@ -72,7 +70,7 @@ export class HeldShard {
   }
 
   /** Resolves at the end of all, with why the shard is ours no longer. */
-  async untilOver(): Promise<ShardEnd> {
+  async untilOver(): Promise<ShardStopReason> {
     const { term, lease, onError } = this.#terms;
     const renewing = lease.keepRenewed(term, (error) => onError("store", error));
     const assigned = this.#assigned();

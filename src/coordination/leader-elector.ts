@@ -1,8 +1,8 @@
 import { isOfAbort, onAbort } from "../abort-listeners.ts";
-import { type CoordinationEvent, emitTo } from "../events.ts";
+import { type CoordinationEvent, emitTo, type LeaderStopReason } from "../events.ts";
 import { HeldLease } from "./held-lease.ts";
 import { type LeaderElectorOptions, type LeaderSettings, leaderSettings } from "./leader-settings.ts";
-import { type LeaseGrant, LeaseTerm, notLeader } from "./lease-term.ts";
+import { type LeaseGrant, type LeaseLoss, LeaseTerm, notLeader } from "./lease-term.ts";
 import { pause } from "./pause.ts";
 
 /** Candidates wait up to so many times the period, so that they don't all ask at once. After client-go. */
@@ -11,7 +11,7 @@ const JITTER = 1.2;
 const NOT_LEADING = AbortSignal.abort(notLeader("This process does not lead."));
 
 /** Why a leader gives up by itself. */
-type Resignation = "stopped" | "failed";
+type Resignation = Exclude<LeaderStopReason, LeaseLoss>;
 
 type DistributedOmit<Event, Names extends string> = Event extends unknown ? Omit<Event, Names> : never;
 type News = DistributedOmit<CoordinationEvent, "at" | "election">;

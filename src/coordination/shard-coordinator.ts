@@ -2,7 +2,7 @@ import { onAbort } from "../abort-listeners.ts";
 import { isEvenkeelError } from "../errors.ts";
 import { emitTo, type ShardEvent } from "../events.ts";
 import { dropRejection } from "../rejections.ts";
-import { HeldShard, notHeld, type ShardWork } from "./held-shard.ts";
+import { HeldShard, notHeld, type ShardHandover, type ShardWork } from "./held-shard.ts";
 import { jumpHash } from "./jump-hash.ts";
 import { LeaseTerm } from "./lease-term.ts";
 import { Rest } from "./rest.ts";
@@ -214,7 +214,7 @@ export class ShardCoordinator {
     const lease = this.#leases.ofShard(shard);
     const candidacy = await lease.acquire();
     if (candidacy.status === "held") return;
-    const term = new LeaseTerm<"moved" | "stopped" | "failed">(clock, candidacy.grant, () => this.#changed());
+    const term = new LeaseTerm<ShardHandover>(clock, candidacy.grant, () => this.#changed());
     const { epoch } = term;
     // The answer may have come too late to be of use. And whoever joined since our membership lapsed did not see us: that it stands
     // now shows that it stood when the shard was granted.
@@ -248,7 +248,7 @@ export class ShardCoordinator {
     if (reason !== "failed" && this.#assignment.isOf(member, shard)) this.#rest.end();
   }
 
-  #handOver(why: "moved" | "stopped", isMeant: (shard: number) => boolean = () => true): void {
+  #handOver(why: ShardHandover, isMeant: (shard: number) => boolean = () => true): void {
     for (const { shard } of this.#held.values()) if (isMeant(shard.shard)) shard.handOver(why);
   }
 
