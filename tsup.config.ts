@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, isAbsolute, join } from "node:path";
 import { defineConfig } from "tsup";
+import { bundledPageForEsbuild } from "./bundled-page.ts";
 
 /** The source maps of the CommonJS files name the builder's own folders, which are nobody's business. */
 function forgetFolders(folder: string): void {
@@ -26,6 +27,10 @@ export default defineConfig((options) => ({
     fastify: "adapters/http/fastify.ts",
     fetch: "adapters/http/fetch.ts",
     koa: "adapters/http/koa.ts",
+    open: "adapters/open/open-store.ts",
+    otel: "adapters/otel/otel.ts",
+    dashboard: "adapters/dashboard/dashboard.ts",
+    cli: "adapters/cli/cli.ts",
     testing: "src/testing/index.ts",
   },
   format: ["esm", "cjs"],
@@ -35,6 +40,7 @@ export default defineConfig((options) => ({
   splitting: true,
   // node:sqlite has no other name, and other runtimes know their own modules from packages by the prefix.
   removeNodeProtocol: false,
+  esbuildPlugins: [bundledPageForEsbuild()],
   sourcemap: true,
   clean: true,
   // tsup sets baseUrl for its declaration build, which TypeScript 6 deprecates.

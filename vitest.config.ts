@@ -1,9 +1,11 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import { bundledPageForVite } from "./bundled-page.ts";
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
 export default defineConfig({
+  plugins: [bundledPageForVite()],
   resolve: {
     // Tests read the sources; test/package/ reads what was built, in processes of its own.
     alias: [
@@ -11,6 +13,8 @@ export default defineConfig({
       { find: /^evenkeel\/(memory|sqlite|redis|postgres)$/, replacement: `${at("adapters/stores")}/$1.ts` },
       { find: /^evenkeel\/store$/, replacement: at("src/store-kit.ts") },
       { find: /^evenkeel\/(express|fastify|fetch|koa)$/, replacement: `${at("adapters/http")}/$1.ts` },
+      { find: /^evenkeel\/open$/, replacement: at("adapters/open/open-store.ts") },
+      { find: /^evenkeel\/(otel|dashboard)$/, replacement: `${at("adapters")}/$1/$1.ts` },
       { find: /^evenkeel\/testing$/, replacement: at("src/testing/index.ts") },
     ],
   },

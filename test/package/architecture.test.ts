@@ -3,6 +3,9 @@ import { readSource, resolveImport, type SourceFile, sourceFiles } from "../supp
 
 const LIBRARY = sourceFiles("src", "adapters");
 
+/** What runs in browsers has their clock. */
+const ON_NODE = LIBRARY.filter(({ path }) => !path.startsWith("adapters/dashboard/page/"));
+
 const LEAVES = ["src/errors.ts", "src/clock.ts", "src/random.ts", "src/events.ts"];
 const RESOURCES = ["record", "writes", "heartbeats", "changes"].map((part) => `src/resource-${part}.ts`);
 const RECORDS = ["src/execution-record.ts", "src/lease-record.ts", "src/unconfirmed-grant.ts", ...RESOURCES];
@@ -48,6 +51,37 @@ const DIRECTIONS: readonly { readonly files: RegExp; readonly mayImport: readonl
       /^adapters\/stores\//,
     ],
   },
+  {
+    files: /^adapters\/open\//,
+    mayImport: ["src/errors.ts", "src/store.ts", "src/clock.ts", "src/option-rules.ts", /^adapters\/(open|stores)\//],
+  },
+  {
+    files: /^adapters\/otel\//,
+    mayImport: [
+      "src/errors.ts",
+      "src/events.ts",
+      "src/option-rules.ts",
+      /^src\/reconcile\/metric-sample/,
+      /^adapters\/otel\//,
+    ],
+  },
+  // The page runs in browsers: of the server it knows no more than what it is told.
+  {
+    files: /^adapters\/dashboard\/page\//,
+    mayImport: ["adapters/dashboard/dashboard-update.ts", /^adapters\/dashboard\/page\//],
+  },
+  {
+    files: /^adapters\/dashboard\//,
+    mayImport: [...CONTRACT, /^src\/(resources|reconcile|coordination)\//, /^adapters\/dashboard\//],
+  },
+  {
+    files: /^adapters\/cli\//,
+    mayImport: [
+      ...CONTRACT,
+      /^src\/(idempotency|resources|reconcile|coordination)\//,
+      /^adapters\/(cli|open|stores)\//,
+    ],
+  },
   { files: /^adapters\/http\//, mayImport: ["src/errors.ts", /^src\/idempotency\/http/, /^adapters\/http\//] },
 ];
 
@@ -84,10 +118,10 @@ describe("who may import whom", () => {
 
 describe("time and chance", () => {
   it("are touched by src/clock.ts and src/random.ts alone", () => {
-    expect(touchers(LIBRARY, CLOCK_ONLY)).toEqual(["src/clock.ts"]);
-    expect(touchers(LIBRARY, RANDOM_ONLY)).toEqual(["src/random.ts"]);
+    expect(touchers(ON_NODE, CLOCK_ONLY)).toEqual(["src/clock.ts"]);
+    expect(touchers(ON_NODE, RANDOM_ONLY)).toEqual(["src/random.ts"]);
     const modules = /^(node:)?(timers|perf_hooks)(\/|$)/;
-    expect(LIBRARY.filter(({ imports }) => imports.some((name) => modules.test(name)))).toEqual([]);
+    expect(ON_NODE.filter(({ imports }) => imports.some((name) => modules.test(name)))).toEqual([]);
   });
 
   it.each([

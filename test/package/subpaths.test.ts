@@ -18,6 +18,9 @@ const SUBPATHS = [
   "evenkeel/fastify",
   "evenkeel/fetch",
   "evenkeel/koa",
+  "evenkeel/open",
+  "evenkeel/otel",
+  "evenkeel/dashboard",
   "evenkeel/testing",
 ];
 const SHIMS = ["express", "fastify", "fetch", "koa"];

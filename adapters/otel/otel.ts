@@ -1,0 +1,3 @@
+import type { EvenkeelEvent } from "../../src/events.ts";
+
+export type InstrumentedListener = (event: EvenkeelEvent) => void;
