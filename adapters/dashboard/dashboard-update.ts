@@ -11,10 +11,18 @@ export interface DashboardHello {
   readonly title: string;
   /** Whether buttons are shown, and their requests taken. */
   readonly actions: boolean;
+  /** Lines for people that the program has to say, such as what to try, with a command to copy. */
+  readonly notes: readonly DashboardNote[];
   /** Milliseconds between two looks at the ledger. */
   readonly intervalMs: number;
   /** What was seen before the page was opened, by group, oldest first. */
   readonly history: Readonly<Record<string, readonly HistoryPoint[]>>;
+}
+
+/** A sentence, and a command line that goes with it. */
+export interface DashboardNote {
+  readonly text: string;
+  readonly command?: string;
 }
 
 /** One group at one moment. `null` is unknown, which the chart shows as a gap. */
