@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { build, type Plugin as EsbuildPlugin } from "esbuild";
+import { noteBundled } from "./third-party-notices.ts";
 
 /** Scripts and styles of pages, as texts inside the library: `?script` bundles a file for browsers, `?raw` takes it as it is. */
 const SUFFIX = /\?(script|raw)$/;
@@ -19,7 +20,9 @@ async function textOf(path: string): Promise<string> {
     platform: "browser",
     // Licences of what is bundled stay where they are.
     legalComments: "inline",
+    metafile: true,
   });
+  noteBundled(Object.keys(bundled.metafile.inputs));
   return bundled.outputFiles[0]?.text ?? "";
 }
 

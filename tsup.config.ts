@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, isAbsolute, join } from "node:path";
 import { defineConfig } from "tsup";
 import { bundledPageForEsbuild } from "./bundled-page.ts";
+import { notingBundled, writeNotices } from "./third-party-notices.ts";
 
 /** The source maps of the CommonJS files name the builder's own folders, which are nobody's business. */
 function forgetFolders(folder: string): void {
@@ -40,10 +41,14 @@ export default defineConfig((options) => ({
   splitting: true,
   // node:sqlite has no other name, and other runtimes know their own modules from packages by the prefix.
   removeNodeProtocol: false,
-  esbuildPlugins: [bundledPageForEsbuild()],
+  esbuildPlugins: [bundledPageForEsbuild(), notingBundled()],
   sourcemap: true,
   clean: true,
   // tsup sets baseUrl for its declaration build, which TypeScript 6 deprecates.
   dts: { compilerOptions: { ignoreDeprecations: "6.0" } },
-  onSuccess: async () => forgetFolders(options.outDir ?? "dist"),
+  onSuccess: async () => {
+    const folder = options.outDir ?? "dist";
+    forgetFolders(folder);
+    writeNotices(folder);
+  },
 }));

@@ -41,7 +41,7 @@ describe("the packed package", () => {
   it("holds what was built, the prose, and nothing else", () => {
     const allowed =
       /^(dist\/[\w.-]+\.(js|cjs|d\.ts|d\.cts|js\.map|cjs\.map)|docs\/[\w-]+\.md|examples\/custom-store\/[\w-]+\.(ts|md))$/;
-    const named = ["package.json", "README.md", "CHANGELOG.md", "LICENSE"];
+    const named = ["package.json", "README.md", "CHANGELOG.md", "LICENSE", "dist/third-party-notices.txt"];
     expect(consumer.files.filter((path) => !allowed.test(path) && !named.includes(path))).toEqual([]);
     expect(consumer.files).toEqual(expect.arrayContaining([...named, "dist/index.js", "dist/index.d.cts"]));
     expect(consumer.files).toContain("docs/guarantees.md");

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const INPUTS = ["src", "adapters", "tsup.config.ts", "bundled-page.ts", "package.json"];
+const INPUTS = ["src", "adapters", "tsup.config.ts", "bundled-page.ts", "third-party-notices.ts", "package.json"];
 
 /**
  * Builds the JavaScript when it is older than its sources, because the tests that start processes of their own run what was

@@ -10,7 +10,16 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
 /** What `npm pack` reads, and things beside it that it must leave out. */
 const CHECKOUT = [
-  ...["package.json", "tsup.config.ts", "bundled-page.ts", "tsconfig.json", "README.md", "CHANGELOG.md", "LICENSE"],
+  ...[
+    "package.json",
+    "tsup.config.ts",
+    "bundled-page.ts",
+    "third-party-notices.ts",
+    "tsconfig.json",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE",
+  ],
   ...["CONTRIBUTING.md", "SECURITY.md", ".npmrc", "biome.json", "docs", "src", "adapters", "examples", "test", "bench"],
 ];
 

@@ -9,6 +9,7 @@ import { sqliteStore } from "evenkeel/sqlite";
 import { beforeEach, describe, expect, it } from "vitest";
 import { databaseUrl, describePostgres, describeRedis, redisUrl } from "../../support/engines.ts";
 import { newFolder } from "../../support/run-folder.ts";
+import { openDatabase } from "../../support/sqlite-files.ts";
 
 const CALL = { timeoutMs: 20_000 };
 const PASSWORD = "correct-horse";
@@ -100,8 +101,7 @@ describe("openStore", () => {
     const store = sqliteStore(path);
     await store.migrate();
     await store.close();
-    const { default: Database } = await import("better-sqlite3");
-    const handle = new Database(path);
+    const handle = openDatabase(path);
     handle.exec("UPDATE evenkeel_schema SET version = 99");
     handle.close();
     const error = await refusal(`sqlite:${path}`);
