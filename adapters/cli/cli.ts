@@ -1,2 +1,35 @@
 #!/usr/bin/env node
-process.exitCode = 2;
+import { version } from "evenkeel/package.json";
+import { systemClock } from "../../src/clock.ts";
+import { systemRandom } from "../../src/random.ts";
+import { COMMANDS } from "./commands.ts";
+import { EXIT } from "./exit-status.ts";
+import { Interruption } from "./io.ts";
+import { main } from "./main.ts";
+
+const ending = new AbortController();
+
+// The second signal ends the process at once, as it would without us.
+process.once("SIGINT", () => ending.abort(new Interruption(EXIT.interrupted)));
+process.once("SIGTERM", () => ending.abort(new Interruption(EXIT.terminated)));
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    // Whoever reads has enough: `| head`.
+    ending.abort(new Interruption(EXIT.done));
+  });
+}
+
+main(process.argv.slice(2), COMMANDS, {
+  stdout: process.stdout,
+  stderr: process.stderr,
+  env: process.env,
+  signal: ending.signal,
+  clock: systemClock,
+  random: systemRandom,
+  version,
+}).then((status) => {
+  process.exitCode = status;
+  // What an interrupted command still waits for would keep the process.
+  if (ending.signal.aborted) process.exit(status);
+});
