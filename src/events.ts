@@ -1,3 +1,4 @@
+import type { MetricSample } from "./reconcile/metric-sample.ts";
 import { dropRejection } from "./rejections.ts";
 
 /** What every event of an execution says. */
@@ -81,6 +82,8 @@ export interface ReconcilerEventBase {
 
 /** What a reconciler did, and what it found. */
 export type ReconcilerEvent =
+  /** There is one, which has done nothing yet. `metrics` is its `metrics()`, for whoever exports them. */
+  | (ReconcilerEventBase & { readonly type: "reconciler_created"; readonly metrics: () => MetricSample[] })
   /** An action of a pass has ended. `fenced`: a writer with a higher epoch was there, or the leadership is gone. */
   | (ReconcilerEventBase & {
       readonly type: "action_finished";
@@ -101,6 +104,11 @@ export type ReconcilerEvent =
       readonly held: number;
       readonly converged: boolean;
     })
+  /**
+   * The loop's work queue is done with a pass: how long that waited for its turn, and how long it took. What is told once a pass of
+   * `reconcile()` is not, because that waits in no queue.
+   */
+  | (ReconcilerEventBase & { readonly type: "work_finished"; readonly queuedMs: number; readonly workedMs: number })
   /** The store failed; the loop tries again. */
   | (ReconcilerEventBase & { readonly type: "pass_failed"; readonly error: unknown })
   /** `MassStaleness`, `ObserveFailed`, `Converged`, … became true or false. */

@@ -46,6 +46,7 @@ export type {
   FinishedAction,
   HeldAction,
   HeldBy,
+  LastPass,
   PassReport,
   Plan,
   PlannedAction,
@@ -62,7 +63,7 @@ export {
 } from "./reconcile/staleness.ts";
 export type { SurplusCandidate, SurplusOrder } from "./reconcile/surplus.ts";
 export { WorkQueue } from "./reconcile/work-queue.ts";
-export type { WorkQueueAddOptions, WorkQueueOptions } from "./reconcile/work-queue-options.ts";
+export type { WorkDurations, WorkQueueAddOptions, WorkQueueOptions } from "./reconcile/work-queue-options.ts";
 export { NotFound, RetryAfter, TerminalError } from "./resources/action-errors.ts";
 export type { Provisioned, ProvisionOptions } from "./resources/provision.ts";
 export type { ActionContext, CreateResult, DesiredResource, ResourceRecord } from "./resources/resource.ts";

@@ -79,6 +79,13 @@ export interface PassReport {
   readonly nextWakeAt?: number;
 }
 
+/** A pass that is over. */
+export interface LastPass {
+  /** When it ended: epoch milliseconds by the reconciler's clock. */
+  readonly at: number;
+  readonly report: PassReport;
+}
+
 /** Why an action was taken, held or skipped. */
 export interface Explanation {
   /** Epoch milliseconds. */

@@ -4,6 +4,7 @@ import type { BareEvent } from "./pass-notes.ts";
 import type { PassResult, PassTerms } from "./pass-runner.ts";
 import type { ReconcilerSettings } from "./settings.ts";
 import { WorkQueue } from "./work-queue.ts";
+import type { WorkDurations } from "./work-queue-options.ts";
 
 /** How often a reconciler that does not lead looks whether it does now. */
 const LEADERSHIP_POLL_MS = 1_000;
@@ -62,7 +63,10 @@ export class ReconcilerLoop {
     this.#settings = settings;
     this.#work = work;
     this.#grace = grace;
-    this.queue = new WorkQueue({ name, clock, random });
+    const onDone = (durations: WorkDurations): void => {
+      if (!work.signal.aborted) work.emit({ type: "work_finished", ...durations });
+    };
+    this.queue = new WorkQueue({ name, clock, random, onDone });
     this.#tickMs = Math.min(5_000, Math.max(1, Math.floor(staleAfterMs / 10)));
     this.#lastTick = new Stopwatch(clock);
     this.#tick();

@@ -6,7 +6,7 @@ import type { MetricSample } from "./metric-sample.ts";
 import type { BareEvent } from "./pass-notes.ts";
 import { PassPeriod } from "./pass-period.ts";
 import { type PassResult, PassRunner, type PassTerms } from "./pass-runner.ts";
-import type { Explanation, PassReport, Plan } from "./planned.ts";
+import type { Explanation, LastPass, PassReport, Plan } from "./planned.ts";
 import { GracePeriod, ReconcilerLoop } from "./reconciler-loop.ts";
 import type { ReconcilerStatus } from "./reconciler-status.ts";
 import { type ReconcilerOptions, type ReconcilerSettings, reconcilerSettings } from "./settings.ts";
@@ -55,6 +55,7 @@ export class Reconciler<Spec = unknown> {
   #turn: Promise<unknown> = Promise.resolve();
   #loop: ReconcilerLoop | undefined;
   #period: PassPeriod;
+  #lastPass: LastPass | undefined;
   #isPaused = false;
 
   /** @throws EvenkeelError `INVALID_OPTIONS` that names the option. */
@@ -69,6 +70,7 @@ export class Reconciler<Spec = unknown> {
       isPaused: () => this.#isPaused,
     });
     this.#period = this.#nextPeriod();
+    this.#emit({ type: "reconciler_created", metrics: () => this.metrics() });
   }
 
   /**
@@ -194,6 +196,11 @@ export class Reconciler<Spec = unknown> {
     return this.#runner.explain(id, this.#loop === undefined ? {} : { graceLeftMs: () => this.#grace.leftMs() });
   }
 
+  /** The last pass that this process has ended, whoever asked for it. Undefined: none yet. */
+  lastPass(): LastPass | undefined {
+    return this.#lastPass;
+  }
+
   /** The metrics `reconciler_*` and `workqueue_*`. All are there from the beginning; those of the queue begin anew with `start()`. */
   metrics(): MetricSample[] {
     const queue = this.#loop?.queue ?? new WorkQueue({ name: this.#settings.name, clock: this.#settings.clock });
@@ -210,8 +217,11 @@ export class Reconciler<Spec = unknown> {
     return new PassPeriod(this.#settings.clock, () => this.#runner.idle(), this.#period);
   }
 
-  #inTurn<T>(pass: () => Promise<T>): Promise<T> {
-    const turn = this.#turn.then(pass);
+  #inTurn(pass: () => Promise<PassResult>): Promise<PassResult> {
+    const turn = this.#turn.then(pass).then((result) => {
+      this.#lastPass = Object.freeze({ at: this.#settings.clock.now(), report: result.report });
+      return result;
+    });
     this.#turn = turn.catch(() => {});
     return turn;
   }

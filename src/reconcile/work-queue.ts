@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { acceptOptions } from "../option-rules.ts";
+import { dropRejection } from "../rejections.ts";
 import { Backoff } from "./backoff.ts";
 import { DelayingQueue } from "./delaying-queue.ts";
 import type { MetricSample } from "./metric-sample.ts";
@@ -10,6 +11,7 @@ import {
   acceptPriority,
   acceptSignal,
   WORK_QUEUE_RULES,
+  type WorkDurations,
   type WorkQueueAddOptions,
   type WorkQueueOptions,
 } from "./work-queue-options.ts";
@@ -60,8 +62,9 @@ export class WorkQueue<Key> {
   readonly #dirty = new Map<Key, DirtyKey<Key>>();
   /** Those of the dirty keys that aren't in process: what can be handed out. */
   readonly #ready = new ReadyKeys<Key>();
-  /** Every key that was handed out and isn't done, with the monotonic millisecond in which it was. */
-  readonly #processing = new Map<Key, number>();
+  /** Every key that was handed out and isn't done, with the monotonic millisecond in which it was, and how long it had waited then. */
+  readonly #processing = new Map<Key, { readonly startedAt: number; readonly queuedMs: number }>();
+  readonly #onDone: (durations: WorkDurations) => void;
   /** While there are any, no key is ready, or a dispatch is under way. */
   readonly #waiters = new Waiters<Key | undefined>();
   #dispatching = false;
@@ -74,10 +77,11 @@ export class WorkQueue<Key> {
   /** @throws EvenkeelError `INVALID_OPTIONS`. */
   constructor(options: WorkQueueOptions = {}) {
     acceptOptions("WorkQueue", WORK_QUEUE_RULES, options);
-    const { clock = systemClock, name = "default", ...backoff } = options;
+    const { clock = systemClock, name = "default", onDone = () => {}, ...backoff } = options;
     this.#clock = clock;
     this.#backoff = new Backoff(backoff, "WorkQueue");
     this.#metrics = new WorkQueueMetrics(name);
+    this.#onDone = onDone;
     this.#delaying = new DelayingQueue({ clock, onDue: (key) => this.#makeDirty(key, 0) });
   }
 
@@ -136,11 +140,13 @@ export class WorkQueue<Key> {
 
   /** The key is no longer in process. If it was added meanwhile it is ready again. One that isn't in process: no effect. */
   done(key: Key): void {
-    const startedAt = this.#processing.get(key);
-    if (startedAt === undefined) return;
+    const taken = this.#processing.get(key);
+    if (taken === undefined) return;
     this.#processing.delete(key);
     const now = this.#clock.monotonic();
-    this.#metrics.finished(now - startedAt);
+    const workedMs = now - taken.startedAt;
+    this.#metrics.finished(workedMs);
+    this.#tellDone({ queuedMs: taken.queuedMs, workedMs });
     const dirty = this.#dirty.get(key);
     if (dirty !== undefined) this.#makeReady(dirty, now);
     this.#noticeEnd();
@@ -187,7 +193,7 @@ export class WorkQueue<Key> {
     const now = this.#clock.monotonic();
     return this.#metrics.samples({
       depth: this.#dirty.size,
-      inProcessMs: Array.from(this.#processing.values(), (startedAt) => now - startedAt),
+      inProcessMs: Array.from(this.#processing.values(), ({ startedAt }) => now - startedAt),
     });
   }
 
@@ -224,10 +230,19 @@ export class WorkQueue<Key> {
     if (dirty === undefined) return undefined;
     const now = this.#clock.monotonic();
     this.#dirty.delete(dirty.key);
-    this.#processing.set(dirty.key, now);
-    this.#metrics.taken(now - dirty.addedAt);
+    const queuedMs = now - dirty.addedAt;
+    this.#processing.set(dirty.key, { startedAt: now, queuedMs });
+    this.#metrics.taken(queuedMs);
     this.#noticeEnd();
     return dirty.key;
+  }
+
+  #tellDone(durations: WorkDurations): void {
+    try {
+      dropRejection(this.#onDone(durations));
+    } catch {
+      // Whoever counts must not decide what happens to a key.
+    }
   }
 
   #dispatch(): void {

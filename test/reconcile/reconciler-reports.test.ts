@@ -213,7 +213,70 @@ describe("metrics()", () => {
   });
 });
 
+describe("lastPass()", () => {
+  it("is the last one that ended in this process, by the loop, reconcile() or approve()", async () => {
+    const { reconciler, clock } = setUpReconciler();
+    expect(reconciler.lastPass()).toBeUndefined();
+    await reconciler.setDesired(3);
+    await reconciler.plan();
+    expect(reconciler.lastPass()).toBeUndefined();
+    const report = await reconciler.reconcile();
+    expect(reconciler.lastPass()).toEqual({ at: clock.now(), report });
+    await clock.advance(1_000);
+    const approved = await reconciler.approve((await reconciler.plan()).hash);
+    expect(reconciler.lastPass()).toEqual({ at: clock.now(), report: approved });
+    expect(reconciler.lastPass()?.report).toBe(approved);
+    await clock.advance(1_000);
+    reconciler.start();
+    await settle(clock);
+    expect(reconciler.lastPass()).toMatchObject({ at: clock.now(), report: { converged: true, actions: [] } });
+    await reconciler.stop();
+  });
+
+  it("is still the one before when a pass fails", async () => {
+    let isDown = false;
+    const { reconciler, clock } = setUpReconciler({}, { decide: () => (isDown ? "lostRequest" : undefined) });
+    await reconciler.reconcile();
+    const before = reconciler.lastPass();
+    isDown = true;
+    const failed = reconciler.reconcile().catch((error: unknown) => error);
+    await clock.advance(60_000);
+    expect(await failed).toMatchObject({ code: "STORE_UNAVAILABLE" });
+    expect(reconciler.lastPass()).toBe(before);
+  });
+});
+
 describe("events", () => {
+  it("begin with that there is a reconciler, and with its metrics", () => {
+    const { events, reconciler, clock } = setUpReconciler();
+    expect(events).toMatchObject([{ type: "reconciler_created", reconciler: "web", at: clock.now() }]);
+    expect(eventsOf(events, "reconciler_created")[0]?.metrics()).toEqual(reconciler.metrics());
+  });
+
+  it("tell how long each pass of the loop waited and worked, as the histograms count it", async () => {
+    const { reconciler, clock, events, fleet } = setUpReconciler({
+      create: async (resource, ctx) => {
+        await clock.sleep(700);
+        return fleet.callbacks.create(resource, ctx);
+      },
+    });
+    await reconciler.reconcile();
+    expect(eventsOf(events, "work_finished")).toEqual([]);
+    await reconciler.setDesired(1);
+    reconciler.start();
+    await settle(clock);
+    reconciler.wake();
+    await clock.advance(700);
+    const finished = eventsOf(events, "work_finished");
+    expect(finished).toMatchObject([
+      { queuedMs: 0, workedMs: 700 },
+      { queuedMs: 700, workedMs: 0 },
+    ]);
+    const sums = reconciler.metrics().flatMap((sample) => (sample.kind === "histogram" ? [sample.sum] : []));
+    expect(sums).toEqual([0.7, 0.7]);
+    await reconciler.stop();
+  });
+
   it("tell of actions, passes and conditions, and a listener that throws changes nothing", async () => {
     const { reconciler, events } = setUpReconciler();
     await reconciler.setDesired(1);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { MetricSample } from "../../src/reconcile/metric-sample.ts";
 import { WorkQueue } from "../../src/reconcile/work-queue.ts";
+import type { WorkDurations } from "../../src/reconcile/work-queue-options.ts";
 import { setUp as setUpQueue } from "./work-queue-set-up.ts";
 
 const NAMES = [
@@ -52,6 +53,23 @@ describe("the metrics of a work queue", () => {
       "gauge",
       "counter",
     ]);
+  });
+
+  it("tell their histograms' observations one by one, and a listener that throws changes nothing", async () => {
+    const seen: WorkDurations[] = [];
+    const { clock, queue } = setUpQueue({
+      onDone: (durations) => {
+        seen.push(durations);
+        throw new Error("listener");
+      },
+    });
+    queue.add("a");
+    await clock.advance(30);
+    await queue.get();
+    await clock.advance(200);
+    queue.done("a");
+    queue.done("a");
+    expect(seen).toEqual([{ queuedMs: 30, workedMs: 200 }]);
   });
 
   it("carry the name default where none is given", () => {
