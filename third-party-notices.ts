@@ -38,7 +38,7 @@ export function writeNotices(folder: string): void {
 }
 
 function licenceOf(folder: string): string {
-  const file = readdirSync(folder).find((name) => /^licen[cs]e(\.(md|txt))?$/i.test(name));
+  const file = readdirSync(folder).find((name) => /^licen[cs]e([-.][\w.]+)?$/i.test(name));
   if (file === undefined) throw new Error(`${folder} has no licence that could be passed on`);
   return readFileSync(join(folder, file), "utf8").trim();
 }
