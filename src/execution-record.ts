@@ -12,6 +12,8 @@ import type {
   ReleaseResult,
   RenewRequest,
   RenewResult,
+  SeizeRequest,
+  SeizeResult,
   StepRecord,
   StoredOutcome,
 } from "./store.ts";
@@ -240,6 +242,37 @@ export function decideRelease(
   };
 }
 
+/** {@link ExecutionStore.seize}. Who gave the record up, or fell silent, is no holder, and is stale afterwards all the same. */
+export function decideSeize(
+  stored: ExecutionRecord | undefined,
+  request: SeizeRequest,
+  context: Pick<ClaimContext, "nowMs" | "nextToken">,
+): Decision<SeizeResult> {
+  const { nowMs } = context;
+  const record = present(stored, nowMs);
+  if (record === undefined) return { result: { status: "missing" } };
+  const { state, attempt } = record;
+  if (state.status === "completed") return { result: { status: "completed", ...committed(record, state, nowMs) } };
+  const isAgain = record.nonce === request.nonce;
+  if (!isAgain && record.token !== request.token) return { result: { status: "changed" } };
+  if (isAgain && state.leaseExpiresAt > nowMs) {
+    const leaseRemainingMs = state.leaseExpiresAt - nowMs;
+    return { result: { status: "seized", token: record.token, attempt, leaseRemainingMs } };
+  }
+  const token = isAgain ? record.token : context.nextToken();
+  const leaseExpiresAt = after(nowMs, request.leaseMs);
+  return {
+    result: { status: "seized", token, attempt, leaseRemainingMs: leaseExpiresAt - nowMs },
+    write: {
+      ...record,
+      token,
+      nonce: request.nonce,
+      expiresAt: after(leaseExpiresAt, request.retentionMs),
+      state: { status: "running", leaseExpiresAt, retryGranted: false },
+    },
+  };
+}
+
 /** Whether the holder may record a step; the store writes it when the answer is `recorded`. */
 export function decideStep(
   stored: ExecutionRecord | undefined,
@@ -276,6 +309,13 @@ export function viewOf(stored: ExecutionRecord | undefined, nowMs: number): Exec
   if (leaseRemainingMs > 0) return { ...identity, status: "running", leaseRemainingMs };
   return { ...identity, status: "abandoned", leaseExpiredAt: state.leaseExpiresAt, retryGranted: state.retryGranted };
 }
+
+/** The order of {@link ExecutionStore.recent}. */
+export function compareRecency(a: CreatedRecord, b: CreatedRecord): number {
+  return b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1);
+}
+
+type CreatedRecord = Pick<ExecutionRecord, "id" | "createdAt">;
 
 /** The error of a record that can't be understood. `what` names the part, never its content. */
 export function recordCorrupt(what: string, options?: ErrorOptions): EvenkeelError {

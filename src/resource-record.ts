@@ -26,6 +26,8 @@ export interface GroupRecord {
   readonly epoch: number;
   readonly generation: number;
   readonly desired?: string;
+  /** The nonce by which that was set. */
+  readonly desiredNonce?: string;
   readonly status?: string;
   /**
    * How many writes were applied to rows of the group. Because every write counts it up in the step that checks the epoch, in

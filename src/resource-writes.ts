@@ -41,8 +41,9 @@ export function decideEpoch(
 }
 
 /**
- * {@link ResourceStore.setDesired}. The nonce need not be kept: a repetition finds its own text, which is answered alike and
- * changes nothing.
+ * {@link ResourceStore.setDesired}. Only what depends on a generation needs the nonce of what was set last: whoever else set the same
+ * text from the same generation may have meant one more than was there, as they did. Without a condition a repetition finds its own
+ * text, which is answered alike and changes nothing.
  */
 export function decideDesired(
   stored: GroupRecord | undefined,
@@ -52,10 +53,13 @@ export function decideDesired(
   const admission = decideEpoch(stored, request, context);
   if (admission.status === "fenced") return { result: admission };
   const { group } = admission;
-  const { desired } = request;
-  const write = group.desired === desired ? group : { ...group, desired, generation: group.generation + 1 };
+  const { desired, nonce, ifGeneration } = request;
+  const { generation } = group;
+  const isExpected = ifGeneration === undefined || ifGeneration === generation;
+  const isSet = isExpected ? group.desired === desired : group.desiredNonce === nonce;
+  const write = isExpected && !isSet ? { ...group, desired, desiredNonce: nonce, generation: generation + 1 } : group;
   return {
-    result: { status: "set", generation: write.generation },
+    result: { status: isExpected || isSet ? "set" : "conflict", generation: write.generation },
     ...(write === stored ? {} : { write }),
   };
 }

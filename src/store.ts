@@ -61,11 +61,27 @@ export interface ExecutionStore {
   release(request: ReleaseRequest, call: StoreCall): Promise<ReleaseResult>;
   /** Remembers a step's outcome under the record, for the attempt after a takeover. */
   recordStep(request: RecordStepRequest, call: StoreCall): Promise<RecordStepResult>;
+  /**
+   * Takes a record that runs or is abandoned away from whoever holds it, for an operator: a new token, and with it the holder of
+   * before is stale; a lease from now on. Only the grant whose token was seen: after another one it is `changed`. The attempt, the
+   * steps and whoever waits stay. The new holder, `{ id, token, nonce }`, then completes or releases.
+   *
+   * The same nonce again is answered with the same token, as `claim` is.
+   */
+  seize(request: SeizeRequest, call: StoreCall): Promise<SeizeResult>;
   get(id: string, call: StoreCall): Promise<ExecutionView | undefined>;
   /** Records in the order of their ids, at most `limit`, those after `after`. */
   list(request: ListExecutionsRequest, call: StoreCall): Promise<ExecutionView[]>;
+  /**
+   * The records that were created last, the newest first and those of one moment by id; records that can't be read are left out. For
+   * people to look at: a store may choose among those that expire last instead (Redis does), which are the same where all have
+   * one retention.
+   */
+  recent(request: RecentExecutionsRequest, call: StoreCall): Promise<ExecutionView[]>;
   /** Deletes at most `limit` expired records. */
   purge(request: { readonly limit: number }, call: StoreCall): Promise<{ purged: number }>;
+  /** How many records `purge` would delete now, were there no limit. Nothing is deleted. */
+  countExpired(call: StoreCall): Promise<{ count: number }>;
   /**
    * Calls `wake` when the record may have been settled. Only a hint: it may come late, twice or never. Returns what ends
    * the watching. Absent where the engine can't push.
@@ -197,6 +213,34 @@ export interface RecordStepRequest extends Holder {
 }
 
 export type RecordStepResult = { readonly status: "recorded" | "finalized" | "lost" | "missing" };
+
+export interface SeizeRequest {
+  readonly id: string;
+  /** The one that was seen. */
+  readonly token: number;
+  /** Of the new holder. */
+  readonly nonce: string;
+  readonly leaseMs: number;
+  /** How long the record is kept after its lease, if nobody settles it. What its claim asked for stays in the record. */
+  readonly retentionMs: number;
+}
+
+/** `changed`: another token was granted since the one that was seen. */
+export type SeizeResult =
+  | {
+      readonly status: "seized";
+      readonly token: number;
+      /** As before. */
+      readonly attempt: number;
+      readonly leaseRemainingMs: number;
+    }
+  | ({ readonly status: "completed" } & CommittedOutcome)
+  | { readonly status: "changed" | "missing" };
+
+export interface RecentExecutionsRequest {
+  readonly limit: number;
+  readonly operation?: string;
+}
 
 export interface ListExecutionsRequest {
   readonly operation?: string;
@@ -331,10 +375,17 @@ export interface SetDesiredRequest {
   readonly epoch: number;
   readonly nonce: string;
   readonly desired: string;
+  /**
+   * Sets only where the group still has this generation: 0 where nothing was desired yet. Repeated with its nonce, when nothing else
+   * was desired in between, it is answered like the first time. Absent: sets whatever was desired before.
+   */
+  readonly ifGeneration?: number;
 }
 
+/** `conflict`: another generation than `ifGeneration`, which it carries. Nothing was set; a higher epoch is kept all the same. */
 export type SetDesiredResult =
   | { readonly status: "set"; readonly generation: number }
+  | { readonly status: "conflict"; readonly generation: number }
   | { readonly status: "fenced"; readonly epoch: number };
 
 export interface ApplyRequest {

@@ -1,11 +1,13 @@
 import { type Clock, systemClock } from "../../src/clock.ts";
 import { EvenkeelError } from "../../src/errors.ts";
 import {
+  compareRecency,
   type Decision,
   decideClaim,
   decideComplete,
   decideRelease,
   decideRenew,
+  decideSeize,
   decideStep,
   type ExecutionRecord,
   viewOf,
@@ -155,6 +157,12 @@ export function memoryStore(options: MemoryStoreOptions = {}): LedgerStore {
       return { status };
     },
 
+    async seize(request) {
+      assertOpen();
+      const context = { nowMs: clock.now(), nextToken };
+      return copyOutcome(carryOut(request.id, decideSeize(records.get(request.id), request, context)));
+    },
+
     async get(id) {
       assertOpen();
       return view(records.get(id));
@@ -175,9 +183,29 @@ export function memoryStore(options: MemoryStoreOptions = {}): LedgerStore {
       return found;
     },
 
+    async recent({ limit, operation }) {
+      assertOpen();
+      const nowMs = clock.now();
+      const asked = [...records.values()].filter((record) => {
+        return record.expiresAt > nowMs && (operation === undefined || record.operation === operation);
+      });
+      return asked
+        .sort(compareRecency)
+        .slice(0, limit)
+        .flatMap((record) => view(record) ?? []);
+    },
+
     async purge({ limit }) {
       assertOpen();
       return { purged: sweep(limit) };
+    },
+
+    async countExpired() {
+      assertOpen();
+      const nowMs = clock.now();
+      let count = 0;
+      for (const { expiresAt } of records.values()) if (expiresAt <= nowMs) count += 1;
+      return { count };
     },
 
     watch: (id, wake) => watchers.watch(id, wake),

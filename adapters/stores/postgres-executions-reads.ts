@@ -59,6 +59,21 @@ export function listFunction(names: PostgresNames): string {
     END $evenkeel$;`;
 }
 
+/** The records that were created last, along their index. */
+export function recentFunction(names: PostgresNames): string {
+  return `
+    CREATE FUNCTION ${names.of("recent_executions")}(p_operation text, p_limit bigint)
+    RETURNS SETOF json LANGUAGE plpgsql VOLATILE AS $evenkeel$
+    DECLARE
+      v_now bigint := ${names.of("now")}();
+    BEGIN
+      ${BRIEFLY}
+      RETURN QUERY SELECT ${viewOf("e", "v_now")} FROM ${names.of("executions")} e
+        WHERE e.expires_at > v_now AND ${isSound("e")} AND (p_operation IS NULL OR e.operation = p_operation)
+        ORDER BY e.created_at DESC, e.id LIMIT p_limit;
+    END $evenkeel$;`;
+}
+
 /** How large the outcomes of an execution are, which the server knows without reading them. */
 export function outcomeBytesFunction(names: PostgresNames): string {
   return `

@@ -1,7 +1,14 @@
 import { claimFunction } from "./postgres-executions-claims.ts";
 import { isSound } from "./postgres-executions-functions.ts";
 import { recordStepFunction, renewFunction } from "./postgres-executions-holding.ts";
-import { getFunction, listFunction, outcomeBytesFunction, stepsFunction } from "./postgres-executions-reads.ts";
+import {
+  getFunction,
+  listFunction,
+  outcomeBytesFunction,
+  recentFunction,
+  stepsFunction,
+} from "./postgres-executions-reads.ts";
+import { seizeFunction } from "./postgres-executions-seizing.ts";
 import { completeFunction, completeWithinFunction, releaseFunction } from "./postgres-executions-settling.ts";
 import { BRIEFLY } from "./postgres-lock-waits.ts";
 import type { PostgresNames } from "./postgres-names.ts";
@@ -27,14 +34,17 @@ export function executionsSchema(names: PostgresNames): string {
     tables(names),
     stepsFunction(names),
     purgeFunction(names),
+    countExpiredFunction(names),
     claimFunction(names),
     renewFunction(names),
     completeFunction(names),
     completeWithinFunction(names),
     releaseFunction(names),
     recordStepFunction(names),
+    seizeFunction(names),
     getFunction(names),
     listFunction(names),
+    recentFunction(names),
     outcomeBytesFunction(names),
   ].join("\n");
 }
@@ -64,6 +74,7 @@ function tables(names: PostgresNames): string {
       outcome bytea
     ) WITH (fillfactor = 80);
     CREATE INDEX ${names.bare("executions_expiry")} ON ${names.of("executions")} (expires_at);
+    CREATE INDEX ${names.bare("executions_created")} ON ${names.of("executions")} (created_at);
     CREATE INDEX ${names.bare("executions_running")} ON ${names.of("executions")} (id) WHERE status = 'running';
     CREATE TABLE ${names.of("steps")} (
       id text COLLATE "C",
@@ -73,6 +84,18 @@ function tables(names: PostgresNames): string {
       outcome bytea,
       PRIMARY KEY (id, position)
     );`;
+}
+
+/** How many records {@link purgeFunction} would delete, those included that somebody is writing. */
+function countExpiredFunction(names: PostgresNames): string {
+  return `
+    CREATE FUNCTION ${names.of("count_expired")}() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $evenkeel$
+    DECLARE
+      v_now bigint := ${names.of("now")}();
+    BEGIN
+      ${BRIEFLY}
+      RETURN (SELECT count(*) FROM ${names.of("executions")} e WHERE e.expires_at <= v_now AND ${isSound("e")});
+    END $evenkeel$;`;
 }
 
 /** Deletes expired records, and passes over those that somebody is writing. */

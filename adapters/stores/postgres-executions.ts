@@ -47,6 +47,7 @@ const OPERATIONS = {
     { ...HOLDER, position: "bigint", name: "text", kind: "text" },
     { bytes: true },
   ),
+  seize: recordOperation("seize", { ...HOLDER, lease_ms: "bigint", retention_ms: "bigint" }, { answersOutcomes: true }),
   get: recordOperation("get", { id: "text" }, { answersOutcomes: true }),
 } as const;
 
@@ -65,6 +66,7 @@ export function postgresExecutions(options: PostgresExecutionsOptions): Executio
     complete: new RecordQueue<ExecutionAnswer>(connection, OPERATIONS.complete),
     release: new RecordQueue<ExecutionAnswer>(connection, OPERATIONS.release),
     recordStep: new RecordQueue<RecordAnswer>(connection, OPERATIONS.recordStep),
+    seize: new RecordQueue<ExecutionAnswer>(connection, OPERATIONS.seize),
     get: new RecordQueue<ExecutionAnswer>(connection, OPERATIONS.get),
   } as const;
 
@@ -126,6 +128,15 @@ export function postgresExecutions(options: PostgresExecutionsOptions): Executio
       return { status: status as "recorded" | "finalized" | "lost" | "missing" };
     },
 
+    async seize({ id, token, nonce, leaseMs, retentionMs }, call) {
+      const fields = { id, token, nonce, lease_ms: leaseMs, retention_ms: retentionMs };
+      const answer = readable(await queues.seize.ask({ record: id, fields }, call));
+      const { status } = answer;
+      if (status === "completed") return { status, ...committedOf(answer) };
+      if (status !== "seized") return { status: status as "changed" | "missing" };
+      return { status, token: answer.token, attempt: answer.attempt, leaseRemainingMs: answer.leaseRemainingMs };
+    },
+
     async get(id, call) {
       const answer = readable(await queues.get.ask({ record: id, fields: { id } }, call));
       return answer.status === "missing" ? undefined : viewOfAnswer(answer);
@@ -134,6 +145,16 @@ export function postgresExecutions(options: PostgresExecutionsOptions): Executio
     async list(request, call) {
       assertStorable(request.operation ?? "", request.after ?? "");
       const rows = await connection.query(call, listStatement(request));
+      return rows.map(({ answer }) => viewOfAnswer(JSON.parse(String(answer)) as ExecutionAnswer));
+    },
+
+    async recent({ operation, limit }, call) {
+      assertStorable(operation ?? "");
+      const rows = await connection.query(call, ({ names }) => ({
+        text: `SELECT a.answer::text AS answer
+          FROM ${names.of("recent_executions")}($1::text, $2::text::bigint) AS a(answer)`,
+        values: [operation ?? null, String(limit)],
+      }));
       return rows.map(({ answer }) => viewOfAnswer(JSON.parse(String(answer)) as ExecutionAnswer));
     },
 
@@ -152,6 +173,14 @@ export function postgresExecutions(options: PostgresExecutionsOptions): Executio
         purged += deleted;
         if (deleted < part) return { purged };
       }
+    },
+
+    async countExpired(call) {
+      const [row] = await connection.query(call, ({ names }) => ({
+        text: `SELECT ${names.of("count_expired")}()::text AS count`,
+        values: [],
+      }));
+      return { count: Number(row?.["count"]) };
     },
 
     watch: (id, wake) => notifications.watch(id, wake),

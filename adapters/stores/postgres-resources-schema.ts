@@ -43,6 +43,7 @@ function tables(names: PostgresNames): string {
       epoch bigint,
       generation bigint,
       desired text COLLATE "C",
+      desired_nonce text COLLATE "C",
       status text COLLATE "C",
       sequence bigint,
       floor bigint

@@ -45,16 +45,22 @@ function setDesiredFunction(names: PostgresNames): string {
   return resourceFunction(names, {
     name: "set_desired",
     kind: "writes",
-    parameters: "p_group text, p_epoch bigint, p_desired text, p_timeout_ms bigint",
+    parameters:
+      "p_group text, p_epoch bigint, p_nonce text, p_desired text, p_if_generation bigint, p_timeout_ms bigint",
+    variables: "v_expected boolean; v_set boolean;",
     body: `${admit(names)}
-      IF g.desired IS DISTINCT FROM p_desired THEN
+      v_expected := p_if_generation IS NULL OR p_if_generation = g.generation;
+      v_set := CASE WHEN v_expected THEN g.desired IS NOT DISTINCT FROM p_desired
+        ELSE g.desired_nonce IS NOT DISTINCT FROM p_nonce END;
+      IF v_expected AND NOT v_set THEN
         g.generation := g.generation + 1;
-        UPDATE ${names.of("groups")} e SET desired = p_desired, generation = g.generation, epoch = p_epoch
-          WHERE e.name = p_group;
+        UPDATE ${names.of("groups")} e SET desired = p_desired, desired_nonce = p_nonce, generation = g.generation,
+          epoch = p_epoch WHERE e.name = p_group;
       ELSIF p_epoch > g.epoch THEN
         UPDATE ${names.of("groups")} e SET epoch = p_epoch WHERE e.name = p_group;
       END IF;
-      RETURN NEXT json_build_object('status', 'set', 'generation', g.generation);`,
+      RETURN NEXT json_build_object('status', CASE WHEN v_expected OR v_set THEN 'set' ELSE 'conflict' END,
+        'generation', g.generation);`,
   });
 }
 

@@ -40,7 +40,7 @@ type Argument = string | number | null;
 /** The functions of resources, with the types of their parameters. */
 const FUNCTIONS = {
   get_desired: ["text"],
-  set_desired: ["text", "bigint", "text", "bigint"],
+  set_desired: ["text", "bigint", "text", "text", "bigint", "bigint"],
   apply_resources: ["text", "bigint", "text", "json", "json", "bigint"],
   heartbeat: ["text", "json", "bigint"],
   get_resource: ["text", "text"],
@@ -79,11 +79,11 @@ export function postgresResources(connection: PostgresConnection): ResourceStore
       return { generation, ...textOf("desired", desired), ...textOf("status", said), epoch };
     },
 
-    async setDesired({ group, epoch, desired }, call) {
-      const values = [group, epoch, storedText(desired), patience(call)];
+    async setDesired({ group, epoch, nonce, desired, ifGeneration = null }, call) {
+      const values = [group, epoch, nonce, storedText(desired), ifGeneration, patience(call)];
       const { verdict } = await ask("set_desired", values, call);
       if (verdict.status === "fenced") return { status: "fenced", epoch: verdict.epoch };
-      return { status: "set", generation: verdict.generation };
+      return { status: verdict.status === "conflict" ? "conflict" : "set", generation: verdict.generation };
     },
 
     async apply({ group, epoch, writes, fences = [], status }, call) {

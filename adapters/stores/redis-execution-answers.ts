@@ -1,5 +1,5 @@
 import { recordCorrupt } from "../../src/execution-record.ts";
-import type { ClaimResult, CompleteResult, ReleaseResult } from "../../src/store.ts";
+import type { ClaimResult, CompleteResult, ReleaseResult, SeizeResult } from "../../src/store.ts";
 import { committedOf, stepsOf, text, whole } from "./redis-rows.ts";
 
 /** An answer whose first part has been read as a text. */
@@ -40,6 +40,21 @@ export function claimResultOf(answer: Answer): ClaimResult {
     }
     default:
       return { status: "mismatch" };
+  }
+}
+
+/** `relet` as in {@link claimResultOf}. */
+export function seizeResultOf([status, ...rest]: Answer): SeizeResult {
+  switch (status) {
+    case "seized":
+    case "relet": {
+      const [attempt, token, leaseRemainingMs] = rest.map(whole) as [number, number, number];
+      return { status: "seized", token, attempt, leaseRemainingMs };
+    }
+    case "completed":
+      return { status, ...committedOf(rest[0], rest[1]) };
+    default:
+      return { status: status as "changed" | "missing" };
   }
 }
 

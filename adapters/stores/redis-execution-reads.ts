@@ -39,28 +39,37 @@ return {'found', str(now), r.raw}
 );
 
 /**
- * KEYS: index of a bucket. ARGV: after, limit, =operation, status. What can't be read is left out. Outcomes may be large: of what
- * is not asked for only the beginning is read.
+ * Looks at a record of the bucket whose index is the first key. Outcomes may be large, so only the beginning is read; nothing is
+ * answered for what has expired, can't be read, or is of another operation than the one behind `=`.
  */
-const LIST = redisScript(
-  onSortedSet(1),
-  TIME_LUA,
-  LOAD_LUA,
-  `
-local BEGINNING = 2048
+const GLANCE_LUA = `
 local base = string.sub(KEYS[1], 1, -6) .. 'x:'
-local limit, operation, status = tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local function asked(key, id)
-  local raw = redis.pcall('GETRANGE', key, 0, BEGINNING - 1)
+local function glance(id, operation)
+  local raw = redis.pcall('GETRANGE', base .. id, 0, 2047)
   if type(raw) == 'table' then return nil end
   local r = parse(raw, id, true)
   if not r or r.e <= now then return nil end
   if operation ~= '' and (r.o ~= #operation - 1 or string.sub(raw, r.texts, r.texts + r.o - 1) ~= string.sub(operation, 2)) then
     return nil
   end
+  return r
+end
+`;
+
+/** KEYS: index of a bucket. ARGV: after, limit, =operation, status. What can't be read is left out. */
+const LIST = redisScript(
+  onSortedSet(1),
+  TIME_LUA,
+  LOAD_LUA,
+  GLANCE_LUA,
+  `
+local limit, operation, status = tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local function asked(id)
+  local r = glance(id, operation)
+  if not r then return nil end
   local is = r.st == 'c' and 'completed' or r.x > now and 'running' or 'abandoned'
   if status ~= '' and status ~= is then return nil end
-  local whole = load(key)
+  local whole = load(base .. id)
   return whole and whole.raw
 end
 local ids = {}
@@ -71,8 +80,39 @@ table.sort(ids)
 local found = {}
 for _, id in ipairs(ids) do
   if #found >= limit then break end
-  local raw = asked(base .. id, id)
+  local raw = asked(id)
   if raw then found[#found + 1] = {id, str(now), raw} end
+end
+return found
+`,
+);
+
+/**
+ * KEYS: index of a bucket. ARGV: how many, =operation. Of those that expire last the ids, when that is, and when they were created.
+ * No more than so many are looked at, whatever is asked for.
+ */
+const LATEST = redisScript(
+  onSortedSet(1),
+  TIME_LUA,
+  LOAD_LUA,
+  GLANCE_LUA,
+  `
+local MOST_GLANCES = 512
+local count, operation = tonumber(ARGV[1]), ARGV[2]
+local found, place = {}, 0
+while #found < 3 * count and place < MOST_GLANCES do
+  local take = math.min(count, MOST_GLANCES - place)
+  local page = redis.call('ZREVRANGEBYSCORE', KEYS[1], '+inf', '(' .. str(now), 'WITHSCORES', 'LIMIT', place, take)
+  for i = 1, #page, 2 do
+    local r = #found < 3 * count and glance(page[i], operation)
+    if r then
+      found[#found + 1] = page[i]
+      found[#found + 1] = page[i + 1]
+      found[#found + 1] = r.c
+    end
+  end
+  place = place + take
+  if #page < 2 * take then break end
 end
 return found
 `,
@@ -98,6 +138,7 @@ const PURGE = redisScript(
 export const EXECUTION_READS = {
   get: GET,
   list: LIST,
+  latest: LATEST,
   expired: EXPIRED,
   purge: PURGE,
 } as const satisfies Record<string, RedisScript>;

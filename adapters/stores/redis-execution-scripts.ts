@@ -1,6 +1,8 @@
 import { EXECUTION_READS, PRUNE_LUA } from "./redis-execution-reads.ts";
 import { CHANGE_LUA, LOAD_LUA } from "./redis-execution-record.ts";
+import { SEIZE } from "./redis-execution-seizing.ts";
 import { RECORD_STEP, STEPS_LUA } from "./redis-execution-steps.ts";
+import { TOKEN_LUA } from "./redis-execution-tokens.ts";
 import { TOUCH } from "./redis-execution-touch.ts";
 import { ON_TEXT, type RedisScript, redisScript, TIME_LUA } from "./redis-script.ts";
 
@@ -16,6 +18,7 @@ const CLAIM = redisScript(
   CHANGE_LUA,
   PRUNE_LUA,
   STEPS_LUA,
+  TOKEN_LUA,
   `
 local nonce, lease, retention, key, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[7], ARGV[8]
 local r, wrong = present()
@@ -41,12 +44,8 @@ if r then
   if r.k ~= '-' then key = '=' .. string.sub(r.raw, r.key, r.key + r.k - 1) end
   if known then fingerprint = '=' .. known end
 end
-local last = redis.pcall('GET', KEYS[4])
-if type(last) == 'table' then return corrupt('its fencing counter is no text') end
-if last and (#last > 16 or not string.find(last, '^%d+$')) then return corrupt('its fencing counter is no number') end
-local token = math.max(us, (last or 0) + 1, r and r.t + 1 or 0)
-if token > MOST then return corrupt('its fencing counter has run out') end
-token = str(token)
+local token, broken = nextToken(KEYS[4], r and r.t or 0)
+if broken then return corrupt(broken) end
 local leaseExpiresAt = after(now, lease)
 local expiresAt = str(after(leaseExpiresAt, retention))
 local answer = {'acquired', r and str(r.a + 1) or '1', token, str(leaseExpiresAt - now), r and r.g == '0' and str(r.x) or '-'}
@@ -154,6 +153,7 @@ export const EXECUTION_SCRIPTS = {
   complete: COMPLETE,
   release: RELEASE,
   step: RECORD_STEP,
+  seize: SEIZE,
   touch: TOUCH,
   ...EXECUTION_READS,
 } as const satisfies Record<string, RedisScript>;

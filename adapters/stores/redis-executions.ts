@@ -1,8 +1,8 @@
 import type { Clock } from "../../src/clock.ts";
-import { viewOf } from "../../src/execution-record.ts";
+import { isEvenkeelError } from "../../src/errors.ts";
+import { compareRecency, viewOf } from "../../src/execution-record.ts";
 import type {
   ClaimRequest,
-  ClaimResult,
   CompleteResult,
   ExecutionStore,
   ExecutionView,
@@ -17,7 +17,8 @@ import { ofGrant } from "../../src/unconfirmed-grant.ts";
 import { BUCKETS_AT_ONCE, eachWindow } from "./redis-buckets.ts";
 import type { DurableCall, RedisConnection, ScriptCall } from "./redis-connection.ts";
 import { unavailable } from "./redis-errors.ts";
-import { type Answer, answerOf, claimResultOf, settledOf } from "./redis-execution-answers.ts";
+import { type Answer, answerOf, claimResultOf, seizeResultOf, settledOf } from "./redis-execution-answers.ts";
+import { latestIds } from "./redis-execution-recency.ts";
 import { EXECUTION_SCRIPTS as scripts } from "./redis-execution-scripts.ts";
 import { bucketOf, type RedisKeys } from "./redis-keys.ts";
 import { argumentOf, recordOf, text, whole } from "./redis-rows.ts";
@@ -73,7 +74,7 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
     call: StoreCall,
   ): Promise<Answer> {
     if (durability === undefined || confirmations === undefined) return run(script, id, args, call);
-    const touch = { keys: [keys.record(id)] as const, args: [nonce, script === scripts.claim ? "r" : "c"] };
+    const touch = { keys: [keys.record(id)] as const, args: [nonce, script === scripts.complete ? "c" : "r"] };
     const durable = { ...durably, touch, confirmations };
     const { answer, replicas } = await connection.runDurably(script, callOf(script, id, args), durable, call);
     if (replicas !== undefined && replicas < durability.replicas) {
@@ -83,22 +84,27 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
     return answerOf(answer);
   }
 
-  async function claim(
-    request: ClaimRequest,
+  /** Runs a script that may grant the record to the nonce: what is granted has to be on replicas. */
+  async function grantDurably(
+    script: RedisScript,
+    asked: { readonly id: string; readonly nonce: string; readonly args: string[] },
     onAnswer: (answer: unknown[]) => void,
     call: StoreCall,
-  ): Promise<ClaimResult> {
+  ): Promise<Answer> {
     const deadline = clock.monotonic() + call.timeoutMs;
-    const { id, nonce } = request;
-    const asked = { id, nonce, args: claimArguments(request, storeKeys) };
-    const tokenOf = ([status, , token]: unknown[]) => (text(status) === "acquired" ? text(token) : undefined);
-    const answer = await runDurably(scripts.claim, asked, { tokenOf, onAnswer }, call);
-    if (durability === undefined || answer[0] !== "relet") return claimResultOf(answer);
+    const tokenOf = ([status, , token]: unknown[]) => (isGranted(text(status)) ? text(token) : undefined);
+    const answer = await runDurably(script, asked, { tokenOf, onAnswer }, call);
+    if (durability === undefined || answer[0] !== "relet") return answer;
     // What was confirmed beside it may have been the lease before, which had the same nonce: asked again, it is this one.
     const timeoutMs = Math.max(1, deadline - clock.monotonic());
-    const again = await runDurably(scripts.claim, asked, { tokenOf, onAnswer }, { timeoutMs });
-    if (again[0] !== "relet") return claimResultOf(again);
+    const again = await runDurably(script, asked, { tokenOf, onAnswer }, { timeoutMs });
+    if (again[0] !== "relet") return again;
     throw unavailable("The claim's lease lapsed before replicas had it", new Error("leaseMs is too short"));
+  }
+
+  async function get(id: string, call: StoreCall): Promise<ExecutionView | undefined> {
+    const [status, now, record] = await run(scripts.get, id, [], call);
+    return status === "missing" ? undefined : viewOf(recordOf(id, record), whole(now));
   }
 
   return {
@@ -108,7 +114,9 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
         if (["acquired", "relet"].includes(text(answer[0]))) granted = answer;
       };
       try {
-        return await claim(request, onAnswer, call);
+        const { id, nonce } = request;
+        const asked = { id, nonce, args: claimArguments(request, storeKeys) };
+        return claimResultOf(await grantDurably(scripts.claim, asked, onAnswer, call));
       } catch (error) {
         const grant = granted && claimResultOf(answerOf(granted));
         throw grant?.status === "acquired" ? ofGrant(error as Error, grant) : error;
@@ -146,10 +154,12 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
       return { status } as RecordStepResult;
     },
 
-    async get(id, call) {
-      const [status, now, record] = await run(scripts.get, id, [], call);
-      return status === "missing" ? undefined : viewOf(recordOf(id, record), whole(now));
+    async seize({ id, token, nonce, leaseMs, retentionMs }, call) {
+      const asked = { id, nonce, args: [String(token), nonce, String(leaseMs), String(retentionMs)] };
+      return seizeResultOf(await grantDurably(scripts.seize, asked, () => {}, call));
     },
+
+    get,
 
     async list(request, call) {
       const { limit, after = "" } = request;
@@ -171,6 +181,20 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
         }
       });
       return found;
+    },
+
+    async recent({ limit, operation }, call) {
+      const deadline = clock.monotonic() + call.timeoutMs;
+      const asked = { limit, operation: optional(operation) };
+      const ids = await latestIds({ connection, keys, clock }, asked, call);
+      const found: ExecutionView[] = [];
+      // What was seen may be gone by now: then the next ones take its place.
+      while (found.length < limit && ids.length > 0) {
+        const timeoutMs = Math.max(1, deadline - clock.monotonic());
+        const page = ids.splice(0, limit - found.length).map((id) => get(id, { timeoutMs }).catch(unlessCorrupt));
+        found.push(...(await Promise.all(page)).flatMap((view) => view ?? []));
+      }
+      return found.sort(compareRecency);
     },
 
     async purge({ limit }, call) {
@@ -201,8 +225,29 @@ export function redisExecutions(options: RedisExecutionsOptions): ExecutionStore
       return { purged };
     },
 
+    async countExpired(call) {
+      let count = 0;
+      const width = (): number => BUCKETS_AT_ONCE;
+      await eachWindow(clock, 0, call, width, async (buckets, bounds) => {
+        const counts = await Promise.all(
+          buckets.map((bucket) => connection.run(scripts.expired, { keys: [keys.index(bucket)], args: [] }, bounds)),
+        );
+        for (const [expired] of counts) count += whole(expired);
+      });
+      return { count };
+    },
+
     watch: (id, wake) => wakeups.watch(id, wake),
   };
+}
+
+function isGranted(status: string): boolean {
+  return status === "acquired" || status === "seized";
+}
+
+/** One broken record must not hide all others: `get` says of it that it is corrupt. */
+function unlessCorrupt(error: unknown): undefined {
+  if (!isEvenkeelError(error) || error.code !== "RECORD_CORRUPT") throw error;
 }
 
 function claimArguments(request: ClaimRequest, storeKeys: boolean): string[] {

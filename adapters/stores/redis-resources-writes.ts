@@ -10,7 +10,7 @@ import {
 } from "./redis-resources-lua.ts";
 import { redisScript } from "./redis-script.ts";
 
-/** `decideDesired`. Arguments: group, epoch, mark, desired. */
+/** `decideDesired`. Arguments: group, epoch, mark, desired, nonce, the generation that it has to be, which may be empty. */
 export const SET_DESIRED = redisScript(
   GROUP_KEYS,
   GROUP_RECORD,
@@ -18,14 +18,17 @@ export const SET_DESIRED = redisScript(
   `
 local desired = redis.call('HGET', GROUP, 'desired')
 if (group.generation > 0) ~= (desired ~= false) then return CORRUPT end
-if desired ~= ARGV[4] then
+local isExpected = ARGV[6] == '' or tonumber(ARGV[6]) == group.generation
+local isSet
+if isExpected then isSet = desired == ARGV[4] else isSet = redis.call('HGET', GROUP, 'desiredNonce') == ARGV[5] end
+if isExpected and not isSet then
   group.generation = group.generation + 1
   saveGroup()
-  redis.call('HSET', GROUP, 'desired', ARGV[4])
+  redis.call('HSET', GROUP, 'desired', ARGV[4], 'desiredNonce', ARGV[5])
 elseif isChanged then
   saveGroup()
 end
-return { 'set', isNew and 'new' or 'old', text(group.generation) }
+return { (isExpected or isSet) and 'set' or 'conflict', isNew and 'new' or 'old', text(group.generation) }
 `,
 );
 

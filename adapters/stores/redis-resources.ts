@@ -68,14 +68,15 @@ export function redisResources({ connection, clock, prefix }: RedisResourcesOpti
       };
     },
 
-    async setDesired({ group, epoch, desired }, call): Promise<SetDesiredResult> {
+    async setDesired({ group, epoch, nonce, desired, ifGeneration }, call): Promise<SetDesiredResult> {
       const keys = keysOf(group);
       const own = steps(call);
       await names.register(group, own);
-      const reply = await own.run(SET_DESIRED, keys, [group, String(epoch), newMark(), storedText(desired)]);
+      const wish = [storedText(desired), nonce, ifGeneration === undefined ? "" : String(ifGeneration)];
+      const reply = await own.run(SET_DESIRED, keys, [group, String(epoch), newMark(), ...wish]);
       if (isFenced(reply)) return { status: "fenced", epoch: whole(reply[1]) };
       if (text(reply[1]) === "new") await names.made(group, own);
-      return { status: "set", generation: whole(reply[2]) };
+      return { status: text(reply[0]) === "conflict" ? "conflict" : "set", generation: whole(reply[2]) };
     },
 
     async apply({ group, epoch, writes, fences = [], status }, call): Promise<ApplyResult> {

@@ -6,6 +6,7 @@ import {
   decideComplete,
   decideRelease,
   decideRenew,
+  decideSeize,
   decideStep,
   type ExecutionRecord,
   viewOf,
@@ -143,6 +144,14 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
       });
     },
 
+    seize(asked, call) {
+      const request = { ...asked };
+      return connection.write(call, (on) => {
+        const context = { nowMs: now(), nextToken: () => nextFencingNumber(on, tables) };
+        return carryOut(on, request.id, decideSeize(load(on, request.id), request, context));
+      });
+    },
+
     get(id, call) {
       return connection.read(call, (on) => viewOf(load(on, id), now()));
     },
@@ -166,8 +175,28 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
       });
     },
 
+    recent({ operation = null, limit }, call) {
+      return connection.read(call, (on) => {
+        const nowMs = now();
+        const found: ExecutionView[] = [];
+        for (let passed = 0; found.length < limit; passed += limit) {
+          const page = on.statement(sql.recent).all(nowMs, operation, operation, limit, passed);
+          for (const row of page) {
+            const view = readableView(row, nowMs);
+            if (view !== undefined && found.length < limit) found.push(view);
+          }
+          if (page.length < limit) break;
+        }
+        return found;
+      });
+    },
+
     async purge({ limit }, call) {
       return { purged: await connection.write(call, (on) => purge(on, limit)) };
+    },
+
+    countExpired(call) {
+      return connection.read(call, (on) => on.statement(sql.countExpired).get(now()) as { count: number });
     },
 
     watch: (id, wake) => watchers.watch(id, wake),
@@ -200,6 +229,10 @@ function statements({ executions, steps, fencing }: SqliteTables) {
     saveStep: `INSERT INTO ${steps} (id, position, name, outcome_kind, outcome) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
     forgetSteps: `DELETE FROM ${steps} WHERE id = ?`,
     expired: `SELECT id FROM ${executions} WHERE expires_at <= ? AND ${READABLE} LIMIT ?`,
+    countExpired: `SELECT count(*) AS count FROM ${executions} WHERE expires_at <= ? AND ${READABLE}`,
+    // The unary plus keeps it off the index by expiry, which nearly all records are in.
+    recent: `SELECT * FROM ${executions} WHERE +expires_at > ? AND (? IS NULL OR operation = ?) AND ${READABLE}
+      ORDER BY created_at DESC, id LIMIT ? OFFSET ?`,
     list: `SELECT * FROM ${executions} WHERE id > ? AND (? IS NULL OR status = ?) AND (? IS NULL OR operation = ?)
       ORDER BY id LIMIT ?`,
   } as const;

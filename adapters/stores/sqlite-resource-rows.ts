@@ -17,14 +17,16 @@ export const GROUP_COLUMNS = [
   "epoch",
   "generation",
   "desired",
+  "desired_nonce",
   "status",
   "sequence",
   "floor",
 ] as const;
 
 export function groupRowOf(record: GroupRecord): SqliteValue[] {
-  const { group, mark, epoch, generation, desired, status, sequence, floor } = record;
-  return [group, RESOURCE_FORMAT, mark, epoch, generation, stored(desired), stored(status), sequence, floor];
+  const { group, mark, epoch, generation, desired, desiredNonce = null, status, sequence, floor } = record;
+  const wish = [generation, stored(desired), desiredNonce] as const;
+  return [group, RESOURCE_FORMAT, mark, epoch, ...wish, stored(status), sequence, floor];
 }
 
 /** @throws EvenkeelError `RECORD_CORRUPT` for a row that this version did not write. */
@@ -32,6 +34,7 @@ export function groupOf(row: unknown): GroupRecord {
   const columns = row as Record<string, unknown>;
   if (columns["format"] !== RESOURCE_FORMAT) throw recordCorrupt("it has an unknown format");
   const desired = optional(original, columns, "desired");
+  const desiredNonce = optional(text, columns, "desired_nonce");
   const status = optional(original, columns, "status");
   return {
     group: text(columns, "name"),
@@ -39,6 +42,7 @@ export function groupOf(row: unknown): GroupRecord {
     epoch: whole(columns, "epoch"),
     generation: whole(columns, "generation"),
     ...(desired === undefined ? {} : { desired }),
+    ...(desiredNonce === undefined ? {} : { desiredNonce }),
     ...(status === undefined ? {} : { status }),
     sequence: whole(columns, "sequence"),
     floor: whole(columns, "floor"),

@@ -72,6 +72,7 @@ export function migrateSchema(handle: SqliteHandle, tables: SqliteTables): void 
           outcome BLOB
         );
         CREATE INDEX ${indexOf(tables.executions, "by_expiry")} ON ${tables.executions} (expires_at);
+        CREATE INDEX ${indexOf(tables.executions, "by_creation")} ON ${tables.executions} (created_at);
         CREATE INDEX ${indexOf(tables.executions, "running")} ON ${tables.executions} (id) WHERE status = 'running';
         CREATE TABLE ${tables.steps} (
           id TEXT NOT NULL,
@@ -88,6 +89,7 @@ export function migrateSchema(handle: SqliteHandle, tables: SqliteTables): void 
           epoch INTEGER NOT NULL,
           generation INTEGER NOT NULL,
           desired TEXT,
+          desired_nonce TEXT,
           status TEXT,
           sequence INTEGER NOT NULL,
           floor INTEGER NOT NULL

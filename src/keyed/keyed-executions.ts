@@ -1,9 +1,11 @@
 import {
+  compareRecency,
   type Decision,
   decideClaim,
   decideComplete,
   decideRelease,
   decideRenew,
+  decideSeize,
   decideStep,
   viewOf,
 } from "../execution-record.ts";
@@ -68,6 +70,13 @@ export function keyedExecutions(inStep: InStep, storeKeys: boolean): ExecutionSt
       });
     },
 
+    seize(request, call) {
+      const own = { ...request };
+      return inStep(call, (step) => {
+        return carryOut(step, own.id, decideSeize(step.executions.get(own.id)?.record, own, step));
+      });
+    },
+
     get(id, call) {
       return inStep(call, (step) => viewOf(step.executions.get(id)?.record, step.nowMs));
     },
@@ -87,12 +96,30 @@ export function keyedExecutions(inStep: InStep, storeKeys: boolean): ExecutionSt
       });
     },
 
+    recent({ limit, operation }, call) {
+      return inStep(call, ({ executions, nowMs }) => {
+        return executions
+          .readable()
+          .map(({ record }) => record)
+          .filter((record) => record.expiresAt > nowMs && (operation === undefined || record.operation === operation))
+          .sort(compareRecency)
+          .slice(0, limit)
+          .flatMap((record) => viewOf(record, nowMs) ?? []);
+      });
+    },
+
     purge({ limit }, call) {
       return inStep(call, ({ executions, nowMs }) => {
         const expired = executions.readable().filter(({ record }) => record.expiresAt <= nowMs);
         const purged = expired.slice(0, limit);
         for (const { record } of purged) executions.delete(record.id);
         return { purged: purged.length };
+      });
+    },
+
+    countExpired(call) {
+      return inStep(call, ({ executions, nowMs }) => {
+        return { count: executions.readable().filter(({ record }) => record.expiresAt <= nowMs).length };
       });
     },
   };

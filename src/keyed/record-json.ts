@@ -144,11 +144,12 @@ export const readGroup: Read<GroupRecord> = objectOf<GroupRecord>(
     epoch: whole,
     generation: whole,
     desired: text,
+    desiredNonce: text,
     status: text,
     sequence: whole,
     floor: whole,
   },
-  ["desired", "status"],
+  ["desired", "desiredNonce", "status"],
 );
 
 export const readResource: Read<ResourceRecord> = objectOf<ResourceRecord>(

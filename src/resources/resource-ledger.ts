@@ -5,6 +5,7 @@ import { makeNonce, type Random, systemRandom } from "../random.ts";
 import type { LedgerStore, ResourceState, ResourceStore, StoreCall } from "../store.ts";
 import { storeOperation } from "../store-operation.ts";
 import { acceptDesired, desiredOfText, desiredTextOf, entriesOf } from "./desired-text.ts";
+import { updateDesired } from "./desired-update.ts";
 import { fenced, followingEpochs } from "./epoch-following.ts";
 import { Heartbeats } from "./heartbeats.ts";
 import { turnTaker } from "./in-turns.ts";
@@ -82,7 +83,7 @@ const FILTER: OptionRules = {
 export class ResourceLedger<Spec = unknown> {
   readonly #terms: ProvisionTerms;
   readonly #heartbeats: Heartbeats;
-  /** The last `setDesired`: a long list must not overtake what was said after it. */
+  /** The last `setDesired` or `updateDesired`: a long list must not overtake what was said after it. */
   #lastDesired: Promise<unknown> = Promise.resolve();
 
   /** @throws EvenkeelError `INVALID_OPTIONS`. */
@@ -162,6 +163,33 @@ export class ResourceLedger<Spec = unknown> {
     const result = await this.#ask((resources, call) => resources.setDesired(request, call));
     if (result.status === "fenced") throw fenced(result.epoch);
     return { generation: result.generation };
+  }
+
+  /**
+   * Changes which resources are wanted: reads what is desired now, asks `change` what is to be desired instead, and sets that unless
+   * something else was desired meanwhile; then `change` is asked anew, with that. So additions by several callers, in whatever
+   * processes, all stay. It is asked once or more, and should do nothing but answer; what it throws is thrown as it is, and
+   * nothing is set. The array that it gets is its own to change. Calls of one ledger, of `setDesired` too, come one after the other.
+   *
+   * @param change - gets what is desired now, nothing at first; answers like the argument of `setDesired`.
+   * @throws EvenkeelError as `setDesired` and `desired`; `STORE_UNAVAILABLE` also, without a `cause`, where others changed it so
+   * often that nothing was set, and with one where an answer was lost and others have changed it since: then it may have been set.
+   * @example
+   * ```ts
+   * await workers.updateDesired((desired) => {
+   *   return desired.some(({ id }) => id === "tenant-17") ? desired : [...desired, { id: "tenant-17" }];
+   * });
+   * ```
+   */
+  async updateDesired(
+    change: (resources: DesiredResource<Spec>[]) => number | Iterable<DesiredResource<Spec>>,
+  ): Promise<{ generation: number }> {
+    if (!rules.fn.test(change)) throw invalidOptions(`${OWNER}.updateDesired`, `change must be ${rules.fn.says}`);
+    const set = this.#lastDesired.then(() =>
+      updateDesired<Spec>(this.#terms, { owner: `${OWNER}.updateDesired`, read: () => this.desired(), change }),
+    );
+    this.#lastDesired = set.catch(() => {});
+    return set;
   }
 
   /**

@@ -5,7 +5,19 @@ import { Partition } from "./partition.ts";
 
 /** The operations of each part of a store, less those that are no round trips (`watch`, `completeInTransaction`). */
 export const STORE_OPERATIONS = {
-  executions: ["claim", "renew", "complete", "release", "recordStep", "get", "list", "purge"],
+  executions: [
+    "claim",
+    "renew",
+    "complete",
+    "release",
+    "recordStep",
+    "seize",
+    "get",
+    "list",
+    "recent",
+    "purge",
+    "countExpired",
+  ],
   resources: [
     "getDesired",
     "setDesired",

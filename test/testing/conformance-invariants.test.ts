@@ -23,7 +23,8 @@ function watched() {
   let next: unknown;
   const answer = async () => next as never;
   const told = { claim: answer, renew: answer, complete: answer, release: answer, recordStep: answer, get: answer };
-  const store = invariants.observe({ ...told, list: answer, purge: answer } as ExecutionStore);
+  const more = { seize: answer, list: answer, recent: answer, purge: answer, countExpired: answer };
+  const store = invariants.observe({ ...told, ...more } as ExecutionStore);
   const tell = <T>(what: T): T => {
     next = what;
     return what;

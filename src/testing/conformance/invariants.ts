@@ -8,6 +8,8 @@ import type {
   ExecutionView,
   Holder,
   RenewRequest,
+  SeizeRequest,
+  SeizeResult,
   StoredOutcome,
 } from "../../store.ts";
 import { type Elapsed, follows, type Span } from "./elapsed.ts";
@@ -55,6 +57,7 @@ interface Seen {
  * - I4: a nonce that asks again has the grant that it had.
  * - I6: nobody is granted a record whose lease is running.
  * - I7: nobody renews, releases or records a step who does not hold the record; nobody renews what has lapsed.
+ * - I8: nobody seizes another grant than the one that was seen.
  *
  * Calls that overlap may have been decided in either order, so only what follows an answer is judged by it.
  */
@@ -73,7 +76,7 @@ export class Invariants {
     return {
       claim: async (request, call) => {
         const { answer, span } = await measure(() => inner.claim(request, call));
-        if (answer.status === "acquired") this.#granted(request, answer, span);
+        if (answer.status === "acquired") this.#granted("claim", request, answer, span);
         if (answer.status === "completed") this.#read(request.id, answer, span);
         return answer;
       },
@@ -106,6 +109,12 @@ export class Invariants {
         if (answer.status === "recorded") this.#assertHolder("recorded a step of", request, span);
         return answer;
       },
+      seize: async (request, call) => {
+        const { answer, span } = await measure(() => inner.seize(request, call));
+        if (answer.status === "seized") this.#seized(request, answer, span);
+        if (answer.status === "completed") this.#read(request.id, answer, span);
+        return answer;
+      },
       get: async (id, call) => {
         const { answer, span } = await measure(() => inner.get(id, call));
         this.#viewed(id, answer, span);
@@ -116,7 +125,13 @@ export class Invariants {
         for (const view of answer) this.#viewed(view.id, view, span);
         return answer;
       },
+      recent: async (request, call) => {
+        const { answer, span } = await measure(() => inner.recent(request, call));
+        for (const view of answer) this.#viewed(view.id, view, span);
+        return answer;
+      },
       purge: (request, call) => inner.purge(request, call),
+      countExpired: (call) => inner.countExpired(call),
       ...(inner.watch === undefined ? {} : { watch: inner.watch.bind(inner) }),
       ...(inner.completeInTransaction === undefined ? {} : { completeInTransaction: this.#transacted(inner) }),
     };
@@ -151,7 +166,20 @@ export class Invariants {
     return record;
   }
 
-  #granted(request: ClaimRequest, { token, attempt }: AcquiredClaim, span: Span): void {
+  #seized(request: SeizeRequest, answer: Extract<SeizeResult, { status: "seized" }>, span: Span): void {
+    const { token, nonce } = request;
+    const isOther = (grant: Grant): boolean => grant.token > token && grant.nonce !== nonce;
+    if (this.#seen(request.id).grants.some((grant) => isOther(grant) && follows(span, grant.span)))
+      this.#violated(`I8: the grant of token ${token} was seized although a later one had been made`);
+    this.#granted("seizure", request, answer, span);
+  }
+
+  #granted(
+    by: "claim" | "seizure",
+    request: ClaimRequest | SeizeRequest,
+    { token, attempt }: Pick<AcquiredClaim, "token" | "attempt">,
+    span: Span,
+  ): void {
     const { id, nonce, leaseMs, retentionMs } = request;
     const record = this.#seen(id);
     const lease: Lease = { span, leaseMs, retentionMs };
@@ -170,7 +198,7 @@ export class Invariants {
       const { span: since, leaseMs: lasts, retentionMs: kept } = last.endsEarliest;
       const passed = this.#elapsed.atMost(since, span);
       if (last.nonce === nonce && passed < lasts + kept) this.#violated("I4: a nonce that asked again got a new token");
-      if (last.nonce !== nonce && passed < lasts)
+      if (by === "claim" && last.nonce !== nonce && passed < lasts)
         this.#violated("I6: a record was granted while its lease was running");
     }
     if (this.#stands(record, span)) this.#violated("I5: a completed record was granted anew");
