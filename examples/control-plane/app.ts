@@ -1,0 +1,37 @@
+import type { LedgerStore } from "evenkeel";
+import { idempotency } from "evenkeel/fastify";
+import Fastify, { type FastifyInstance } from "fastify";
+import type { Copies } from "./copies.ts";
+import type { Groups } from "./groups.ts";
+import { answerWithProblems } from "./problems.ts";
+import { desiredRoutes } from "./routes/desired.ts";
+import { heartbeatRoutes } from "./routes/heartbeats.ts";
+import { resourceRoutes } from "./routes/resources.ts";
+import { stateRoutes } from "./routes/state.ts";
+
+export interface AppOptions {
+  readonly store: LedgerStore;
+  readonly groups: Groups;
+  readonly copies: Copies;
+  /** This copy's name. */
+  readonly copy: string;
+  /** The name of the lease of who leads. */
+  readonly election: string;
+}
+
+/** What a copy answers over HTTP. */
+export async function createApp({ store, groups, copies, copy, election }: AppOptions): Promise<FastifyInstance> {
+  const app = Fastify({
+    // What is meant is what is sent: "5" is no number, and what is not known is not ignored.
+    ajv: { customOptions: { allErrors: true, coerceTypes: false, removeAdditional: false } },
+  });
+  answerWithProblems(app);
+  // Whoever can reach it may do everything: there is nobody to tell apart. Say who it is where there is.
+  const scope = () => "";
+  await app.register(idempotency, { store, scope, methods: ["POST", "PUT", "DELETE"] });
+  resourceRoutes(app, groups);
+  desiredRoutes(app, groups);
+  heartbeatRoutes(app, groups, copies);
+  stateRoutes(app, { store, groups, copy, election });
+  return app;
+}

@@ -1,0 +1,51 @@
+import type { DesiredResource } from "evenkeel";
+import type { FastifyInstance } from "fastify";
+import type { Groups } from "../groups.ts";
+import { Refusal } from "../problems.ts";
+import { MOST_WORKERS } from "../settings.ts";
+import { NAME_SCHEMA } from "./names.ts";
+
+interface Wanted {
+  readonly desired?: number;
+  readonly resources?: readonly DesiredResource[];
+}
+
+const SCHEMA = {
+  body: {
+    type: "object",
+    additionalProperties: false,
+    anyOf: [{ required: ["desired"] }, { required: ["resources"] }],
+    properties: {
+      desired: { type: "integer", minimum: 0, maximum: MOST_WORKERS },
+      resources: {
+        type: "array",
+        maxItems: MOST_WORKERS,
+        items: {
+          type: "object",
+          additionalProperties: false,
+          required: ["id"],
+          properties: { id: NAME_SCHEMA, spec: {} },
+        },
+      },
+    },
+  },
+};
+
+/** `PUT /desired/:group`: so many, or these. What was desired before is forgotten. */
+export function desiredRoutes(app: FastifyInstance, groups: Groups): void {
+  app.put<{ Params: { group: string }; Body: Wanted }>(
+    "/desired/:group",
+    { schema: SCHEMA, config: { idempotency: { required: true } } },
+    async ({ params, body: { desired, resources } }) => {
+      const { name, ledger, reconciler } = groups.get(params.group);
+      if (desired !== undefined && resources !== undefined)
+        throw new Refusal(400, "Say one of both.", [{ field: "resources", message: "can't be said beside desired" }]);
+      const ids = new Set(resources?.map(({ id }) => id));
+      if (ids.size < (resources?.length ?? 0))
+        throw new Refusal(400, "Say each once.", [{ field: "resources", message: "must name each id once" }]);
+      const { generation } = await ledger.setDesired(desired ?? resources ?? []);
+      reconciler.wake();
+      return { group: name, generation, desired: desired ?? ids.size };
+    },
+  );
+}

@@ -1,0 +1,51 @@
+import { LeaderElector } from "evenkeel";
+import { openStore } from "evenkeel/open";
+import { createApp } from "./app.ts";
+import { orSayWhatIsWrong } from "./bad-input.ts";
+import { createCopies } from "./copies.ts";
+import { electionTimes } from "./election-times.ts";
+import { createGroup } from "./group.ts";
+import { groupsOf } from "./groups.ts";
+import { listen } from "./listen.ts";
+import { report } from "./report.ts";
+import { settingsOf } from "./settings.ts";
+
+const ELECTION = "control-plane";
+
+const settings = await orSayWhatIsWrong(() => settingsOf(process.argv.slice(2)));
+const { name, host, port, leaseMs, orphanMs } = settings;
+const store = await orSayWhatIsWrong(() => openStore(settings.store));
+
+const elector = new LeaderElector({
+  store,
+  name: ELECTION,
+  identity: name,
+  ...electionTimes(leaseMs),
+  onEvent: report,
+});
+const copies = createCopies(store, settings);
+const groups = groupsOf(
+  settings.groups.map((group) => createGroup(group, { settings, store, copies, leader: elector, onEvent: report })),
+);
+const app = await createApp({ store, groups, copies, copy: name, election: ELECTION });
+const url = await orSayWhatIsWrong(() => listen(app, host, port));
+
+copies.join(url);
+elector.start();
+await Promise.all([...groups].map((group) => group.start()));
+console.log(`control plane on ${url}`);
+
+/** Ends this copy. Workers go on. */
+async function stop(): Promise<void> {
+  const answered = app.close();
+  await Promise.all([...groups].map((group) => group.stop()));
+  // The others need not wait until the leases lapse.
+  await Promise.all([elector.stop(), copies.leave()]);
+  await answered;
+  await store.close();
+  console.log(
+    `Workers go on without it. Start it again within ${orphanMs / 1_000} s, and it takes them over; they end otherwise.`,
+  );
+}
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void stop());
