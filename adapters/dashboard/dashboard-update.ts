@@ -35,13 +35,13 @@ export interface HistoryPoint {
 
 export interface DashboardUpdate {
   readonly at: number;
-  /** By name. */
-  readonly groups: readonly GroupSummary[];
+  /** By name, at most 100. This and the next three are absent as long as they could never be found out. */
+  readonly groups?: readonly GroupSummary[];
   /** The asked part of the asked group; absent where it asks for none or there is no such group. */
   readonly window?: ResourceWindow;
-  readonly executions: ExecutionsSummary;
-  readonly elections: readonly ElectionSummary[];
-  readonly divisions: readonly DivisionSummary[];
+  readonly executions?: ExecutionsSummary;
+  readonly elections?: readonly ElectionSummary[];
+  readonly divisions?: readonly DivisionSummary[];
   /** What could not be found out this time: everything that rests on it stands as it was. */
   readonly problems: readonly DashboardProblem[];
 }
@@ -49,6 +49,8 @@ export interface DashboardUpdate {
 /** `code` is that of an `EvenkeelError`. */
 export interface DashboardProblem {
   readonly of: "groups" | "window" | "executions" | "leases";
+  /** Where it is of one group alone. */
+  readonly group?: string;
   readonly code: string;
 }
 
@@ -59,7 +61,8 @@ export interface GroupSummary {
   readonly observedGeneration: number;
   /** Absent where the reconciler's own `desired` says it and it is not here, or where nothing was desired yet. */
   readonly desired?: number;
-  readonly observed: Readonly<Record<ResourceState, number>>;
+  /** Rows by state. Absent until they have been counted, which takes several looks where there are very many. */
+  readonly observed?: Readonly<Record<ResourceState, number>>;
   /** Absent before the first pass. */
   readonly converged?: boolean;
   readonly conditions: readonly Condition[];
@@ -86,8 +89,8 @@ export interface HeldSummary {
 /** At most `limit` rows of a group, in the order of their ids. */
 export interface ResourceWindow {
   readonly group: string;
-  /** Rows in the asked states, over all windows. */
-  readonly total: number;
+  /** Rows in the asked states, over all windows; absent where that is not known yet. */
+  readonly total?: number;
   readonly rows: readonly ResourceSummary[];
   /** Where the next window begins; absent at the end. */
   readonly next?: string;
@@ -155,3 +158,16 @@ export type DashboardAction =
   | { readonly type: "wake"; readonly group: string; readonly id: string }
   /** Lets the next caller run it: of an abandoned record, and by force of a running one. `token` is the one that was seen. */
   | { readonly type: "release"; readonly id: string; readonly token: number };
+
+/** The answer to `GET plan?group=…`, where actions are on: what a pass would do now. */
+export interface DashboardPlan {
+  /** What `approve` names. */
+  readonly hash: string;
+  readonly generation: number;
+  /** The first 50 of {@link actionsTotal}. */
+  readonly actions: readonly Omit<HeldSummary, "heldBy">[];
+  readonly actionsTotal: number;
+  /** The first 50 of {@link heldTotal}. */
+  readonly held: readonly HeldSummary[];
+  readonly heldTotal: number;
+}

@@ -1,0 +1,127 @@
+import { isEvenkeelError } from "../../src/errors.ts";
+import { makeNonce } from "../../src/random.ts";
+import type { Reconciler } from "../../src/reconcile/reconciler.ts";
+import { dropRejection } from "../../src/rejections.ts";
+import type { Problem } from "./answer.ts";
+import type { DashboardSettings } from "./dashboard-options.ts";
+import type { DashboardAction, DashboardPlan } from "./dashboard-update.ts";
+import { heldOf, MOST_HELD } from "./group-look.ts";
+import type { StoreReader } from "./store-reader.ts";
+
+/** An approved pass is waited for so long; it goes on all the same. */
+const PASS_PATIENCE_MS = 10_000;
+/** Under this lease a record is taken away and released at once: should we fall silent in between, it is abandoned. */
+const SEIZE_LEASE_MS = 10_000;
+
+/** What became of an action. */
+export type ActionResult = { readonly status: "done" | "underWay" } | { readonly problem: Problem };
+
+/** Carries out what people ask for on the page. */
+export interface Actions {
+  /** @throws what the store did. */
+  carryOut(action: DashboardAction): Promise<ActionResult>;
+  /** What a pass would do now. @throws what the store did. */
+  plan(group: string): Promise<{ readonly plan: DashboardPlan } | { readonly problem: Problem }>;
+}
+
+export function dashboardActions(settings: DashboardSettings, ask: StoreReader): Actions {
+  const { reconcilers, clock, random } = settings;
+
+  async function carryOut(action: DashboardAction): Promise<ActionResult> {
+    if (action.type === "release") return release(action);
+    const reconciler = reconcilers.get(action.group);
+    if (reconciler === undefined) return { problem: NOT_HERE };
+    switch (action.type) {
+      case "pause":
+        reconciler.pause();
+        return { status: "done" };
+      case "resume":
+        reconciler.resume();
+        return { status: "done" };
+      case "wake":
+        reconciler.wake(action.id);
+        return { status: "done" };
+      case "approve":
+        return approve(reconciler, action.planHash);
+    }
+  }
+
+  async function approve(reconciler: Reconciler, planHash: string): Promise<ActionResult> {
+    const patience = new AbortController();
+    const pass = reconciler.approve(planHash).then(
+      (): ActionResult => ({ status: "done" }),
+      (error: unknown): ActionResult => {
+        if (isEvenkeelError(error) && error.code === "INVALID_OPTIONS") return { problem: ANOTHER_PLAN };
+        throw error;
+      },
+    );
+    dropRejection(pass);
+    const waited = clock.sleep(PASS_PATIENCE_MS, patience.signal).then((): ActionResult => ({ status: "underWay" }));
+    dropRejection(waited);
+    try {
+      return await Promise.race([pass, waited]);
+    } finally {
+      patience.abort();
+    }
+  }
+
+  /** Takes the record away from whoever holds it, and gives it to its next caller. */
+  async function release({ id, token }: Extract<DashboardAction, { type: "release" }>): Promise<ActionResult> {
+    const record = await ask((store, call) => store.executions.get(id, call));
+    if (record === undefined) return { problem: NO_RECORD };
+    const { retentionMs } = record;
+    const nonce = makeNonce(random);
+    const request = { id, token, nonce, leaseMs: SEIZE_LEASE_MS, retentionMs };
+    const seized = await ask((store, call) => store.executions.seize(request, call));
+    if (seized.status !== "seized") return { problem: NOT_SEIZED[seized.status] };
+    const as = { mode: "retry", attempt: seized.attempt, retentionMs } as const;
+    const holder = { id, token: seized.token, nonce };
+    const released = await ask((store, call) => store.executions.release({ ...holder, as }, call));
+    return released.status === "released" ? { status: "done" } : { problem: ANOTHER_HOLDER };
+  }
+
+  return {
+    carryOut,
+    async plan(group) {
+      const reconciler = reconcilers.get(group);
+      if (reconciler === undefined) return { problem: NOT_HERE };
+      const { hash, generation, actions, held } = await reconciler.plan();
+      const shown = actions.slice(0, MOST_HELD).map(({ type, id, incarnation, reason }) => {
+        return { type, id, incarnation, reason };
+      });
+      return { plan: { hash, generation, actions: shown, actionsTotal: actions.length, ...heldOf(held) } };
+    },
+  };
+}
+
+const NOT_HERE: Problem = {
+  status: 404,
+  type: "group-not-here",
+  title: "No reconciler of this group is here",
+  detail: "The reconciler of this group runs in another process, or was not given to the dashboard.",
+};
+const ANOTHER_PLAN: Problem = {
+  status: 409,
+  type: "plan-changed",
+  title: "The plan is another one by now",
+  detail: "Nothing was done. Look at the plan again.",
+};
+const NO_RECORD: Problem = {
+  status: 404,
+  type: "execution-missing",
+  title: "There is no such execution",
+  detail: "It was released, or its retention is over.",
+};
+const COMPLETED: Problem = {
+  status: 409,
+  type: "execution-completed",
+  title: "The execution is completed",
+  detail: "Its outcome stands, and its retries get it.",
+};
+const ANOTHER_HOLDER: Problem = {
+  status: 409,
+  type: "execution-changed",
+  title: "Somebody else holds the execution by now",
+  detail: "Nothing was done. Look at it again.",
+};
+const NOT_SEIZED = { missing: NO_RECORD, completed: COMPLETED, changed: ANOTHER_HOLDER };

@@ -1,0 +1,99 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { dropRejection } from "../../src/rejections.ts";
+
+/** A request of Node, and what frameworks add to it. */
+export type NodeRequest = IncomingMessage & {
+  /** Express and Connect: the whole path, where `url` has lost the mount's. */
+  readonly originalUrl?: unknown;
+  /** Express: the mount's path. */
+  readonly baseUrl?: unknown;
+  /** What a parser has made of the body. */
+  readonly body?: unknown;
+};
+
+/** More than any request of the page has. */
+export const MOST_BODY_BYTES = 16_384;
+
+interface RequestParts {
+  /** With the query. */
+  readonly path: string;
+  /** Where a parser has read the body, what it made of it. */
+  readonly body: unknown;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The request as the Fetch standard has it.
+ * @throws TypeError for a method or a header that can't be one there; what reading the body did.
+ */
+export async function webRequest(req: NodeRequest, { path, body, signal }: RequestParts): Promise<Request> {
+  const method = req.method ?? "GET";
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(req.headers)) {
+    // Those of HTTP/2 that are no headers.
+    if (value !== undefined && !name.startsWith(":")) headers.set(name, String(value));
+  }
+  const authority = req.headers[":authority"];
+  if (authority !== undefined) headers.set("host", String(authority));
+  const url = `http://localhost${path.startsWith("/") ? path : `/${path}`}`;
+  const hasBody = method !== "GET" && method !== "HEAD";
+  return new Request(url, { method, headers, signal, ...(hasBody ? { body: await bodyOf(req, body) } : {}) });
+}
+
+/** As much of the body as shows that it is too large. */
+async function bodyOf(req: IncomingMessage, parsed: unknown): Promise<Uint8Array<ArrayBuffer> | string> {
+  if (typeof parsed === "string" || parsed instanceof Uint8Array) return parsed as Uint8Array<ArrayBuffer> | string;
+  if (typeof parsed === "object" && parsed !== null) return JSON.stringify(parsed);
+  if (req.readableEnded) return "";
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  // The connection is still to be answered on.
+  for await (const chunk of req.iterator({ destroyOnReturn: false })) {
+    chunks.push(chunk);
+    size += chunk.byteLength;
+    if (size > MOST_BODY_BYTES) break;
+  }
+  return new Uint8Array(Buffer.concat(chunks));
+}
+
+/** Sends an answer, no faster than it is taken. A client that leaves ends what it is made of. */
+export async function sendAnswer(answer: Response, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  res.statusCode = answer.status;
+  for (const [name, value] of answer.headers) res.setHeader(name, value);
+  const reader = answer.body?.getReader();
+  if (reader === undefined) return void res.end();
+  if (req.method === "HEAD" || res.destroyed) {
+    dropRejection(reader.cancel());
+    return void res.end();
+  }
+  const onClose = (): void => void dropRejection(reader.cancel());
+  res.once("close", onClose);
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      if (!res.write(value)) await drained(res, reader.closed);
+    }
+    res.end();
+  } catch {
+    // Half an answer must not look like a whole one.
+    res.destroy();
+  }
+}
+
+/** @throws when what is sent has failed meanwhile. */
+function drained(res: ServerResponse, closed: Promise<unknown>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (): void => {
+      res.off("drain", settle);
+      res.off("close", settle);
+      resolve();
+    };
+    res.on("drain", settle);
+    res.on("close", settle);
+    closed.catch((error: unknown) => {
+      settle();
+      reject(error);
+    });
+  });
+}

@@ -1,0 +1,64 @@
+import { digest } from "../../src/digest.ts";
+import { answer } from "./answer.ts";
+import styles from "./page/page.css?raw";
+import script from "./page/page.ts?script";
+
+/** A level keel under a mast. */
+const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><path fill="#2f6f8f" d="M15 3h2v15h11c0 6-5 11-12 11S4 24 4 18h11z"/><path fill="#7fb7cf" d="M18 5c5 2 8 6 9 11h-9z"/></svg>`;
+
+/** Asked for anew each time, and answered 304 while it is the same. */
+const CHECKED = "no-cache";
+
+/** The page and what it is made of, by path. */
+export function pageFiles(title: string): (path: string, ifNoneMatch: string | null) => Response | undefined {
+  const files = new Map([
+    ["/", file("text/html; charset=utf-8", pageOf(title))],
+    ["/page.js", file("text/javascript; charset=utf-8", script)],
+    ["/page.css", file("text/css; charset=utf-8", styles)],
+    ["/icon.svg", file("image/svg+xml", ICON)],
+  ]);
+  return (path, ifNoneMatch) => {
+    const found = files.get(path);
+    if (found === undefined) return undefined;
+    const { type, text, tag } = found;
+    const headers = { "Cache-Control": CHECKED, ETag: tag };
+    const isKnown = ifNoneMatch?.split(",").some((known) => known.trim().replace(/^W\//, "") === tag) ?? false;
+    return isKnown ? answer(304, headers, null) : answer(200, { ...headers, "Content-Type": type }, text);
+  };
+}
+
+function file(type: string, text: string) {
+  return { type, text, tag: `"${digest(text).slice(0, 32)}"` };
+}
+
+/** Its addresses are relative, so that it works below any prefix. */
+function pageOf(title: string): string {
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>${escaped(title)}</title>
+<link rel="icon" href="icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="page.css">
+<script type="module" src="page.js"></script>
+</head>
+<body>
+<noscript><p>This page needs JavaScript, which it loads from this server alone.</p></noscript>
+</body>
+</html>
+`;
+}
+
+const ESCAPES: Readonly<Record<string, string>> = {
+  "&": "&amp;",
+  "<": "&lt;",
+  ">": "&gt;",
+  '"': "&quot;",
+  "'": "&#39;",
+};
+
+function escaped(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => ESCAPES[character] ?? "");
+}

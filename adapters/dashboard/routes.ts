@@ -1,0 +1,158 @@
+import { isEvenkeelError } from "../../src/errors.ts";
+import { rules } from "../../src/option-rules.ts";
+import { actionOf } from "./action-body.ts";
+import { dashboardActions } from "./actions.ts";
+import { answer, invalidRequest, jsonAnswer, type Problem, problemAnswer } from "./answer.ts";
+import type { DashboardSettings } from "./dashboard-options.ts";
+import { EventStreams } from "./event-streams.ts";
+import { MOST_BODY_BYTES } from "./node-answer.ts";
+import { pageFiles } from "./page-files.ts";
+import { isOfSameOrigin } from "./same-origin.ts";
+import { Sampler } from "./sampler.ts";
+import { storeReader } from "./store-reader.ts";
+import { windowQueryOf } from "./window-query.ts";
+
+/** What is behind the addresses of a dashboard. */
+export interface Routes {
+  /** @param base - where the page is mounted, without a slash at the end. */
+  answer(request: Request, base: string): Promise<Response>;
+  close(): void;
+}
+
+type Handler = (request: Request, url: URL) => Response | Promise<Response>;
+
+export function routes(settings: DashboardSettings): Routes {
+  const ended = new AbortController();
+  const sampler = new Sampler(settings);
+  const streams = new EventStreams(settings, sampler);
+  const actions = dashboardActions(settings, storeReader(settings, ended.signal));
+  const file = pageFiles(settings.title);
+
+  const files: Handler = ({ headers }, { pathname }) =>
+    file(pathname, headers.get("if-none-match")) ?? problemAnswer(NOT_FOUND);
+
+  const events: Handler = (request, { searchParams }) => {
+    const asked = windowQueryOf(searchParams);
+    if ("problem" in asked) return problemAnswer(asked.problem);
+    // Buffers between would hold events back.
+    const headers = { "Content-Type": "text/event-stream", "X-Accel-Buffering": "no" };
+    if (request.method === "HEAD") return answer(200, headers, null);
+    if (streams.isFull) return problemAnswer(TOO_MANY, { "Retry-After": "5" });
+    return answer(200, headers, streams.open(asked.query, request.signal));
+  };
+
+  const plan: Handler = async (_, { searchParams }) => {
+    const group = searchParams.get("group");
+    if (!rules.name.test(group)) return problemAnswer(invalidRequest("group", `must be ${rules.name.says}`));
+    const planned = await actions.plan(group as string);
+    return "problem" in planned ? problemAnswer(planned.problem) : jsonAnswer(200, planned.plan);
+  };
+
+  const act: Handler = async (request) => {
+    if (!/^application\/json *(;|$)/i.test(request.headers.get("content-type") ?? "")) return problemAnswer(NOT_JSON);
+    const body = await textOf(request);
+    if (body === undefined) return problemAnswer(TOO_LARGE);
+    const asked = actionOf(body);
+    if ("problem" in asked) return problemAnswer(asked.problem);
+    const result = await actions.carryOut(asked.action);
+    sampler.lookSoon();
+    if ("problem" in result) return problemAnswer(result.problem);
+    return result.status === "done" ? answer(204, {}, null) : jsonAnswer(202, {});
+  };
+
+  const known = (pathname: string): { readonly methods: readonly string[]; readonly handle: Handler } => {
+    if (pathname === "/events") return { methods: READS, handle: ofSameOrigin(events) };
+    if (settings.actions && pathname === "/plan") return { methods: ["GET"], handle: ofSameOrigin(storeBound(plan)) };
+    if (settings.actions && pathname === "/actions")
+      return { methods: ["POST"], handle: ofSameOrigin(storeBound(act)) };
+    return { methods: READS, handle: files };
+  };
+
+  return {
+    async answer(request, base) {
+      const url = new URL(request.url);
+      if (ended.signal.aborted) return problemAnswer(CLOSED);
+      if (url.pathname === base) return redirect(base, url.search);
+      if (!url.pathname.startsWith(`${base}/`)) return problemAnswer(NOT_FOUND);
+      url.pathname = url.pathname.slice(base.length);
+      const { methods, handle } = known(url.pathname);
+      if (!methods.includes(request.method)) {
+        // Of what is not there no method is allowed.
+        const isThere = handle !== files || file(url.pathname, null) !== undefined;
+        return isThere ? problemAnswer(NOT_ALLOWED, { Allow: methods.join(", ") }) : problemAnswer(NOT_FOUND);
+      }
+      return handle(request, url);
+    },
+    close() {
+      ended.abort(new Error("The dashboard is closed."));
+      streams.close();
+      sampler.close();
+    },
+  };
+}
+
+const READS = ["GET", "HEAD"];
+
+/** Relative, since a proxy may have taken off what stands before. */
+function redirect(base: string, search: string): Response {
+  return answer(308, { Location: `./${base.slice(base.lastIndexOf("/") + 1)}/${search}` }, null);
+}
+
+/** Other pages may neither act by the rights of whoever looks at them, nor use streams up. */
+function ofSameOrigin(handle: Handler): Handler {
+  return (request, url) => (isOfSameOrigin(request) ? handle(request, url) : problemAnswer(FOREIGN));
+}
+
+function storeBound(handle: Handler): Handler {
+  return async (request, url) => {
+    try {
+      return await handle(request, url);
+    } catch (error) {
+      if (!isEvenkeelError(error)) throw error;
+      const { code } = error;
+      return problemAnswer({ ...(code === "STORE_UNAVAILABLE" ? UNAVAILABLE : FAILED), code });
+    }
+  };
+}
+
+/** The body, unless it is larger than any of ours. */
+async function textOf(request: Request): Promise<string | undefined> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of (request.body ?? []) as AsyncIterable<Uint8Array>) {
+    chunks.push(chunk);
+    size += chunk.byteLength;
+    if (size > MOST_BODY_BYTES) return undefined;
+  }
+  return Buffer.concat(chunks).toString();
+}
+
+const NOT_FOUND: Problem = { status: 404, type: "not-found", title: "There is nothing at this address" };
+const NOT_ALLOWED: Problem = { status: 405, type: "method-not-allowed", title: "The method is not allowed here" };
+const FOREIGN: Problem = {
+  status: 403,
+  type: "other-origin",
+  title: "The request comes from another page",
+  detail: "Only the dashboard's own page, and programs that are no browsers, may ask for this.",
+};
+const NOT_JSON: Problem = {
+  status: 415,
+  type: "unsupported-media-type",
+  title: "The body must be JSON",
+  detail: "Content-Type must be application/json.",
+};
+const TOO_LARGE: Problem = { status: 413, type: "request-too-large", title: "The body is too large" };
+const TOO_MANY: Problem = {
+  status: 503,
+  type: "too-many-streams",
+  title: "Too many pages are open",
+  detail: "Close one, or raise maxStreams.",
+};
+const CLOSED: Problem = { status: 503, type: "closed", title: "The dashboard is closed" };
+const UNAVAILABLE: Problem = {
+  status: 503,
+  type: "store-unavailable",
+  title: "The ledger is unavailable",
+  detail: "Nobody knows whether it was done. Look again before you repeat it.",
+};
+const FAILED: Problem = { status: 500, type: "not-done", title: "It could not be done" };

@@ -1,0 +1,125 @@
+import { turnOfEventLoop } from "../../src/clock.ts";
+import { assertRow } from "../../src/resources/resource-of.ts";
+import type { ResourceRow, ResourceState } from "../../src/store.ts";
+import type { StoreReader } from "./store-reader.ts";
+
+/** Rows by state. */
+export type StateCounts = Readonly<Record<ResourceState, number>>;
+
+const PAGE = 1_000;
+/** Of so many rows at most it is remembered in which state each was, some 10 MB. */
+const MOST_FOLLOWED = 100_000;
+/** So many pages of a group with more rows are counted in one look. */
+const PAGES_A_LOOK = 20;
+/** Rows are counted anew after this, since a purge is no change that could be followed; longer where there are more than a page. */
+const RECOUNT_MS = 60_000;
+
+/**
+ * Counts the rows of a group by state: by what changed since the last time, or, where there are too many to remember, round after round
+ * over all of them.
+ */
+export class StateCounter {
+  readonly #read: StoreReader;
+  readonly #group: string;
+  #followed: Following | undefined;
+  #recountAt = 0;
+  #isHuge = false;
+  #round = emptyRound();
+  #counted: StateCounts | undefined;
+
+  constructor(read: StoreReader, group: string) {
+    this.#read = read;
+    this.#group = group;
+  }
+
+  /**
+   * The counts as they are now, or as they were in the last whole round; absent before the first one is over.
+   * @param nowMs - by a monotonic clock.
+   */
+  async count(nowMs: number): Promise<StateCounts | undefined> {
+    if (!this.#isHuge) {
+      const counts = await this.#follow(nowMs);
+      if (counts !== undefined) return counts;
+      this.#isHuge = true;
+      this.#followed = undefined;
+    }
+    await this.#goRound();
+    return this.#counted;
+  }
+
+  /** @returns nothing where there are too many rows. */
+  async #follow(nowMs: number): Promise<StateCounts | undefined> {
+    const isDue = nowMs >= this.#recountAt;
+    // The old counts stand until the new ones are whole.
+    const following = (isDue ? undefined : this.#followed) ?? new Following();
+    for (;;) {
+      const { cursor } = following;
+      const request = { group: this.#group, limit: PAGE, ...(cursor === undefined ? {} : { cursor }) };
+      const changed = await this.#read((store, call) => store.resources.changedSince(request, call));
+      if (changed.reset) following.clear();
+      for (const row of changed.rows) following.take(row);
+      following.cursor = changed.cursor;
+      if (following.size > MOST_FOLLOWED) return undefined;
+      if (changed.rows.length < PAGE) break;
+      // A store in this process answers without a turn.
+      await turnOfEventLoop();
+    }
+    if (following !== this.#followed) this.#recountAt = nowMs + RECOUNT_MS * Math.max(1, following.size / PAGE / 10);
+    this.#followed = following;
+    return { ...following.counts };
+  }
+
+  async #goRound(): Promise<void> {
+    for (let page = 0; page < PAGES_A_LOOK; page += 1) {
+      const { after, counts } = this.#round;
+      const request = { group: this.#group, limit: PAGE, ...(after === undefined ? {} : { after }) };
+      const rows = await this.#read((store, call) => store.resources.list(request, call));
+      for (const row of rows) {
+        assertRow(row);
+        counts[row.state] += 1;
+      }
+      this.#round.after = rows.at(-1) ?? after;
+      if (rows.length < PAGE) {
+        this.#counted = counts;
+        this.#round = emptyRound();
+        return;
+      }
+      await turnOfEventLoop();
+    }
+  }
+}
+
+/** What is known of each row, as far as it was followed. */
+class Following {
+  readonly #states = new Map<string, ResourceState>();
+  counts = noRows();
+  cursor: string | undefined;
+
+  get size(): number {
+    return this.#states.size;
+  }
+
+  take(row: ResourceRow): void {
+    assertRow(row);
+    const key = `${row.incarnation}:${row.id}`;
+    const before = this.#states.get(key);
+    if (before !== undefined) this.counts[before] -= 1;
+    this.counts[row.state] += 1;
+    this.#states.set(key, row.state);
+  }
+
+  clear(): void {
+    this.#states.clear();
+    this.counts = noRows();
+  }
+}
+
+function emptyRound(): { after: { readonly id: string; readonly incarnation: number } | undefined; counts: Counts } {
+  return { after: undefined, counts: noRows() };
+}
+
+type Counts = Record<ResourceState, number>;
+
+function noRows(): Counts {
+  return { PENDING: 0, PROVISIONED: 0, FAILED: 0, TERMINATING: 0, TERMINATED: 0 };
+}
