@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import type { OpenStoreOptions } from "../open/open-store.ts";
 import type { Command } from "./command.ts";
 import { duration, flag, type OptionSpecs, type OptionValues, text } from "./option-spec.ts";
 import { UsageError } from "./usage-error.ts";
@@ -11,6 +12,11 @@ export const COMMON = {
   json: flag("print JSON for programs"),
   help: flag("print this"),
 } as const;
+
+/** With what the ledger is opened: it has to be there. */
+export function openingOptions({ prefix, timeout }: OptionValues<typeof COMMON>): OpenStoreOptions {
+  return { ledger: "existing", timeoutMs: timeout, ...(prefix === undefined ? {} : { prefix }) };
+}
 
 /** What was asked for. */
 export interface Invocation {

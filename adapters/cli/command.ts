@@ -25,16 +25,17 @@ export interface CommandContext<Values> {
   /** How long one store operation may take, in milliseconds. */
   readonly timeoutMs: number;
   /**
-   * Opens the ledger, which is closed when the command is over. Asked twice it gives the same. `"create"` makes or upgrades
-   * its schema; defaults to `"existing"`.
+   * Opens the ledger, which has to be there and is closed when the command is over. Asked twice it gives the same.
    * @throws EvenkeelError which says what is wrong with the ledger: leave it to whoever runs the command.
    */
-  store(ledger?: "existing" | "create"): Promise<OpenedStore>;
+  store(): Promise<OpenedStore>;
   /**
    * One store operation, repeated as `storeOperation` does: pass the bounds on to the store.
    * @throws EvenkeelError `STORE_UNAVAILABLE` after `timeoutMs`; or the signal's reason.
    */
   ask<T>(send: (call: StoreCall) => Promise<T>): Promise<T>;
+  /** The same, not ended by the signal: for what must not be left half done. */
+  conclude<T>(send: (call: StoreCall) => Promise<T>): Promise<T>;
 }
 
 /** A command of the command line, its types forgotten. */

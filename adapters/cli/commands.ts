@@ -1,6 +1,19 @@
 import type { Command } from "./command.ts";
+import { executionsComplete } from "./executions-complete.ts";
+import { executionsList } from "./executions-list.ts";
+import { executionsRelease } from "./executions-release.ts";
+import { executionsShow } from "./executions-show.ts";
 import { leasesList } from "./leases-list.ts";
 import { migrate } from "./migrate.ts";
+import { purge } from "./purge.ts";
 
 /** Every command, in the order of the help. */
-export const COMMANDS: readonly Command[] = [leasesList, migrate];
+export const COMMANDS: readonly Command[] = [
+  executionsList,
+  executionsShow,
+  executionsRelease,
+  executionsComplete,
+  leasesList,
+  purge,
+  migrate,
+];

@@ -1,7 +1,9 @@
+import { onAbort } from "../../src/abort-listeners.ts";
+import { turnOfEventLoop } from "../../src/clock.ts";
 import { isEvenkeelError } from "../../src/errors.ts";
 import { storeOperation } from "../../src/store-operation.ts";
 import { acceptUrl, type OpenedStore, openStore } from "../open/open-store.ts";
-import { type Invocation, readArguments } from "./arguments.ts";
+import { type Invocation, openingOptions, readArguments } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { EXIT } from "./exit-status.ts";
 import { failureText } from "./failure-text.ts";
@@ -38,22 +40,36 @@ export async function main(argv: readonly string[], commands: readonly Command[]
 async function run(invocation: Invocation, url: string, output: Output, io: Io): Promise<number> {
   const { command, common, argument, options } = invocation;
   const { clock, random, signal } = io;
-  const timeoutMs = common.timeout;
+  const terms = { clock, random, budgetMs: common.timeout };
   let opening: Promise<OpenedStore> | undefined;
   try {
     return await command.run({
-      ...{ options, argument, json: common.json, output, clock, random, signal, url, prefix: common.prefix, timeoutMs },
-      store(ledger = "existing") {
-        const prefix = common.prefix === undefined ? {} : { prefix: common.prefix };
-        opening ??= openStore(url, { ledger, timeoutMs, ...prefix });
-        return opening;
+      ...{ options, argument, json: common.json, output, clock, random, signal, url },
+      ...{ prefix: common.prefix, timeoutMs: common.timeout },
+      store() {
+        opening ??= openStore(url, openingOptions(common));
+        return unlessAborted(opening, signal);
       },
-      ask: (send) => storeOperation({ clock, random, budgetMs: timeoutMs, signal, send }),
+      ask: (send) => storeOperation({ ...terms, signal, send }),
+      conclude: (send) => storeOperation({ ...terms, send }),
     });
   } finally {
-    const opened = await opening?.catch(() => undefined);
-    await opened?.close();
+    const closing = opening?.then(
+      (store) => store.close(),
+      () => {},
+    );
+    // Whoever interrupts a command does not wait for an engine that does not answer.
+    await (signal.aborted ? Promise.race([closing, turnOfEventLoop()]) : closing);
   }
+}
+
+/** A promise that nobody waits for any more once the signal aborts: it rejects with the signal's reason then. */
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    const stopListening = onAbort(signal, () => reject(signal.reason));
+    promise.then(resolve, reject).finally(stopListening);
+  });
 }
 
 function urlOf({ command, common }: Invocation, io: Io): string {

@@ -1,0 +1,115 @@
+import { SingleBar } from "cli-progress";
+import { type CommandContext, command } from "./command.ts";
+import { durationText } from "./duration-text.ts";
+import { EXIT } from "./exit-status.ts";
+import { count, duration, text } from "./option-spec.ts";
+import type { Output } from "./output.ts";
+
+/** How far a purge has come. */
+interface Purged {
+  executions: number;
+  resources: number;
+}
+
+interface Terms extends Pick<CommandContext<unknown>, "store" | "conclude" | "signal" | "output"> {
+  readonly batch: number;
+}
+
+const GROUPS_A_PAGE = 100;
+
+/** Gives back the room of what nobody needs any more. */
+export const purge = command({
+  name: "purge",
+  summary: "delete expired executions, and resources that were terminated a while ago",
+  details: [
+    "In batches, each a step of its own: Ctrl-C ends it after the one that runs, and what is deleted stays deleted.",
+    "Expired executions count as absent, purged or not. With --group only resources of that group are deleted.",
+  ],
+  options: {
+    "older-than": duration("how long ago a resource has to be terminated", "1h"),
+    group: text("GROUP", "only terminated resources of this group, and no executions"),
+    batch: count("N", "how many are deleted in one step", 1_000),
+  },
+  async run(context) {
+    const { options, json, output, signal } = context;
+    const { group, batch } = options;
+    const terms = { ...context, batch };
+    const purged: Purged = { executions: 0, resources: 0 };
+    if (group === undefined) await purgeExecutions(purged, terms);
+    for await (const name of group === undefined ? groupsOf(terms) : [group]) {
+      await purgeResources(purged, name, options["older-than"], terms);
+    }
+    const isInterrupted = signal.aborted;
+    if (json) output.json({ ...purged, interrupted: isInterrupted });
+    else {
+      const resources = `${purged.resources} resources terminated at least ${durationText(options["older-than"])} ago`;
+      const what = group === undefined ? `${purged.executions} expired executions and ${resources}` : resources;
+      output.line(`${isInterrupted ? "interrupted after it had deleted" : "deleted"} ${what}`);
+    }
+    if (isInterrupted) throw signal.reason;
+    return EXIT.done;
+  },
+});
+
+async function purgeExecutions(purged: Purged, { store, conclude, signal, output, batch }: Terms): Promise<void> {
+  const { executions } = await store();
+  const { count: expired } = await conclude((call) => executions.countExpired(call));
+  const progress = showProgress(output, expired);
+  try {
+    while (!signal.aborted) {
+      const { purged: now } = await conclude((call) => executions.purge({ limit: batch }, call));
+      purged.executions += now;
+      progress.update(purged.executions);
+      if (now < batch) return;
+    }
+  } finally {
+    progress.stop();
+  }
+}
+
+async function purgeResources(
+  purged: Purged,
+  group: string,
+  ageMs: number,
+  { store, conclude, signal, batch }: Terms,
+): Promise<void> {
+  const { resources } = await store();
+  while (!signal.aborted) {
+    const { purged: now } = await conclude((call) => resources.purge({ group, ageMs, limit: batch }, call));
+    purged.resources += now;
+    if (now < batch) return;
+  }
+}
+
+async function* groupsOf({ store, conclude, signal }: Terms): AsyncGenerator<string> {
+  const { resources } = await store();
+  for (let after: string | undefined; !signal.aborted; ) {
+    const request = { limit: GROUPS_A_PAGE, ...(after === undefined ? {} : { after }) };
+    const groups = await conclude((call) => resources.listGroups(request, call));
+    yield* groups;
+    after = groups.at(-1);
+    if (groups.length < GROUPS_A_PAGE) return;
+  }
+}
+
+/** A bar on a terminal's stderr; nothing elsewhere. */
+function showProgress({ stderr }: Output, total: number) {
+  if (stderr.isTTY !== true || total === 0) return { update() {}, stop() {} };
+  const bar = new SingleBar({
+    format: "expired executions {bar} {percentage}% | {value} of {total}",
+    stream: stderr,
+    clearOnComplete: true,
+    hideCursor: true,
+    // What ends the command is its own business.
+    gracefulExit: false,
+  });
+  bar.start(total, 0);
+  return {
+    update(value: number) {
+      // Others expire while these are deleted.
+      if (value > bar.getTotal()) bar.setTotal(value);
+      bar.update(value);
+    },
+    stop: () => bar.stop(),
+  };
+}
