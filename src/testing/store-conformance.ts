@@ -14,11 +14,13 @@ import { leaseCases } from "./conformance/lease-cases.ts";
 import { listCases } from "./conformance/list-cases.ts";
 import { migrationCases } from "./conformance/migration-cases.ts";
 import { purgeCases } from "./conformance/purge-cases.ts";
+import { recentCases } from "./conformance/recent-cases.ts";
 import { releaseCases } from "./conformance/release-cases.ts";
 import { renewalCases } from "./conformance/renewal-cases.ts";
 import { requestCases } from "./conformance/request-cases.ts";
 import { resourceCases } from "./conformance/resource-cases.ts";
 import { resourceListCases } from "./conformance/resource-list-cases.ts";
+import { seizeCases } from "./conformance/seize-cases.ts";
 import { sharingCases } from "./conformance/sharing-cases.ts";
 import { stepCases } from "./conformance/step-cases.ts";
 import { type ConformanceSubject, type StoreCapabilities, withDefaults } from "./conformance/subject.ts";
@@ -60,10 +62,12 @@ const GROUPS: Readonly<Record<string, ConformanceCases>> = {
   renewal: renewalCases,
   completion: completionCases,
   release: releaseCases,
+  seizure: seizeCases,
   steps: stepCases,
   expiry: expiryCases,
   purge: purgeCases,
   list: listCases,
+  recency: recentCases,
   "values and keys": valueCases,
   requests: requestCases,
   watch: watchCases,

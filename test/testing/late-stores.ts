@@ -6,7 +6,7 @@ type Operation = (request: object, ...rest: unknown[]) => Promise<unknown>;
 type Operations = Readonly<Record<string, Operation>>;
 
 const TAKING_REQUESTS = {
-  executions: ["claim", "renew", "complete", "release", "recordStep"],
+  executions: ["claim", "renew", "complete", "release", "recordStep", "seize", "recent"],
   leases: ["acquire", "renew", "release"],
   resources: ["apply", "setDesired", "heartbeat", "list", "changedSince", "staleBefore", "purge", "listGroups"],
 } as const;

@@ -13,6 +13,8 @@ import type {
   LeaseStore,
   LedgerStore,
   OutcomeKind,
+  SeizeRequest,
+  SeizeResult,
   StoreCall,
   StoredOutcome,
 } from "../../store.ts";
@@ -58,6 +60,13 @@ export function withHooks(hooks: readonly Exclude<ConformanceHook, "corrupt">[],
 /** A held claim: what was granted, and what its holder's writes carry. */
 export interface Held {
   readonly claim: AcquiredClaim;
+  readonly holder: Holder;
+}
+
+/** A record that an operator holds. */
+export interface Seized {
+  readonly answer: Extract<SeizeResult, { status: "seized" }>;
+  readonly request: SeizeRequest;
   readonly holder: Holder;
 }
 
@@ -228,6 +237,20 @@ export class Bench {
   /** Gives the record up to its next caller. */
   grantRetry(holder: Holder, retentionMs = this.retentionMs) {
     return this.executions.release({ ...holder, as: { mode: "retry", attempt: 1, retentionMs } }, CALL);
+  }
+
+  /** An operator's request for the grant of a token. */
+  seizure(token: number, overrides: Partial<SeizeRequest> = {}): SeizeRequest {
+    const { leaseMs, retentionMs } = this;
+    return { id: this.id(), token, nonce: this.nonce(), leaseMs, retentionMs, ...overrides };
+  }
+
+  /** A seizure that has to succeed. */
+  async seize(token: number, overrides: Partial<SeizeRequest> = {}): Promise<Seized> {
+    const request = this.seizure(token, overrides);
+    const answer = await this.executions.seize(request, CALL);
+    assertStatus(answer, "seized", "seize");
+    return { answer, request, holder: { id: request.id, token: answer.token, nonce: request.nonce } };
   }
 
   step(holder: Holder, position: number, name: string, outcome = this.outcome(name)) {

@@ -25,7 +25,10 @@ export const closingCases: ConformanceCases = {
     await assertUnavailable(bench.step(holder, 0, "late"));
     await assertUnavailable(bench.get());
     await assertUnavailable(bench.executions.list({ limit: 1 }, bench.call));
+    await assertUnavailable(bench.executions.seize(bench.seizure(holder.token), bench.call));
+    await assertUnavailable(bench.executions.recent({ limit: 1 }, bench.call));
     await assertUnavailable(bench.executions.purge({ limit: 1 }, bench.call));
+    await assertUnavailable(bench.executions.countExpired(bench.call));
   },
 
   "refuses every call about resources after it is closed": async (bench) => {

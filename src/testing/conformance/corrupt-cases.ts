@@ -50,11 +50,10 @@ export const corruptCases: ConformanceCases = Object.fromEntries(
     ),
     named(damage, "executions", "a record", "is left out of lists, and hides no other", async (bench) => {
       await several(bench, damage);
-      const listed = await bench.executions.list({ limit: 10 }, bench.call);
-      assert.deepEqual(
-        listed.map(({ id }) => id),
-        [bench.id("a"), bench.id("c")].sort(),
-      );
+      for (const readers of ["list", "recent"] as const) {
+        const listed = await bench.executions[readers]({ limit: 10 }, bench.call);
+        assert.deepEqual(listed.map(({ id }) => id).sort(), [bench.id("a"), bench.id("c")].sort());
+      }
     }),
     [
       `a record ${DAMAGES[damage]} is not deleted by a purge, which deletes the others`,
@@ -195,6 +194,7 @@ async function refusesAll(bench: Bench, damage: RecordDamage, { holder }: Held):
   await tellsNothing(bench.renew(holder));
   await tellsNothing(bench.step(holder, 0, SECRET));
   await tellsNothing(bench.complete(holder));
+  await tellsNothing(bench.executions.seize(bench.seizure(holder.token), bench.call));
   await tellsNothing(bench.forget(holder));
   await tellsNothing(bench.grantRetry(holder));
   assert.deepEqual(await damaged.raw(), before, "the record is as it was");

@@ -47,6 +47,57 @@ export const desiredCases: ConformanceCases = {
     assert.equal((await ledger.desired()).generation, 16);
   },
 
+  "desires something if the generation is still the one that is meant": async (bench) => {
+    const ledger = new ResourceBench(bench);
+    assert.deepEqual(await ledger.desireIf(0, "1"), { status: "set", generation: 1 });
+    assert.deepEqual(await ledger.desireIf(1, "2"), { status: "set", generation: 2 });
+    assert.deepEqual(await ledger.desireIf(2, "2"), { status: "set", generation: 2 });
+    assert.deepEqual(await ledger.desired(), { generation: 2, desired: "2", epoch: 0 });
+  },
+
+  "changes nothing if the generation is another one": async (bench) => {
+    const ledger = new ResourceBench(bench);
+    assert.deepEqual(await ledger.desireIf(3, "1"), { status: "conflict", generation: 0 });
+    await ledger.desire("1");
+    await ledger.desire("2");
+    for (const other of [0, 1, 3])
+      assert.deepEqual(await ledger.desireIf(other, "3"), { status: "conflict", generation: 2 });
+    assert.deepEqual(await ledger.desired(), { generation: 2, desired: "2", epoch: 0 });
+  },
+
+  "does not take the same text for the same wish": async (bench) => {
+    const ledger = new ResourceBench(bench);
+    await ledger.desireIf(0, "one more than 0");
+    assert.deepEqual(await ledger.desireIf(0, "one more than 0"), { status: "conflict", generation: 1 });
+  },
+
+  "lets one of 16 have its wish that mean the same generation": async (bench) => {
+    const ledger = new ResourceBench(bench);
+    await ledger.desire("0");
+    const answers = await Promise.all(Array.from({ length: 16 }, () => ledger.desireIf(1, "one more than 0")));
+    assert.equal(answers.filter(({ status }) => status === "set").length, 1);
+    assert.equal((await ledger.desired()).generation, 2);
+  },
+
+  "answers the same nonce as set, also one generation later": async (bench) => {
+    const ledger = new ResourceBench(bench);
+    const nonce = bench.nonce();
+    assert.deepEqual(await ledger.desireIf(0, "1", { nonce }), { status: "set", generation: 1 });
+    await ledger.decided([ledger.creation()], { status: "progressing" });
+    assert.deepEqual(await ledger.desireIf(0, "1", { nonce }), { status: "set", generation: 1 });
+    await ledger.desire("2");
+    assert.deepEqual(await ledger.desireIf(0, "1", { nonce }), { status: "conflict", generation: 2 });
+    assert.equal((await ledger.desired()).desired, "2");
+  },
+
+  "keeps a higher epoch though the generation is another one": async (bench) => {
+    const ledger = new ResourceBench(bench);
+    await ledger.desire("1", 1);
+    assert.deepEqual(await ledger.desireIf(7, "2", { epoch: 5 }), { status: "conflict", generation: 1 });
+    assert.deepEqual(await ledger.desired(), { generation: 1, desired: "1", epoch: 5 });
+    assert.deepEqual(await ledger.desireIf(1, "2", { epoch: 4 }), { status: "fenced", epoch: 5 });
+  },
+
   "keeps the status beside what is desired, and leaves it where none comes": async (bench) => {
     const ledger = new ResourceBench(bench);
     await ledger.decided([], { status: "progressing" });

@@ -61,6 +61,33 @@ export const purgeCases: ConformanceCases = {
     assert.equal(await purge(bench, 100), 0);
     assert.equal((await bench.get(bench.id("expired 0")))?.status, "running");
   },
+
+  "counts what would be deleted, and deletes nothing": async (bench) => {
+    assert.deepEqual(await bench.executions.countExpired(bench.call), { count: 0 });
+    await expired(bench, 5);
+    await bench.hold({ id: bench.id("running") });
+    await bench.abandoned({ id: bench.id("abandoned"), leaseMs: 1_000 });
+    const { count } = await bench.executions.countExpired(bench.call);
+    assertPurged(bench, count, 5);
+    assert.deepEqual(await bench.executions.countExpired(bench.call), { count });
+    assert.equal(await purge(bench, 100), count);
+    assert.deepEqual(await bench.executions.countExpired(bench.call), { count: 0 });
+  },
+
+  "counts a record from the very end of its retention": async (bench) => {
+    const { holder } = await bench.hold();
+    await bench.complete(holder);
+    await bench.advanceAlmost(bench.retentionMs);
+    assert.deepEqual(await bench.executions.countExpired(bench.call), { count: 0 });
+    await bench.advance(bench.retentionMs);
+    assertPurged(bench, (await bench.executions.countExpired(bench.call)).count, 1);
+  },
+
+  "does not count a record that was claimed anew after it had expired": async (bench) => {
+    await expired(bench, 1);
+    await bench.hold({ id: bench.id("expired 0") });
+    assert.deepEqual(await bench.executions.countExpired(bench.call), { count: 0 });
+  },
 };
 
 async function purge(bench: Bench, limit: number): Promise<number> {

@@ -84,6 +84,25 @@ export const requestCases: ConformanceCases = {
     bench.assertOutcome(recorded, bench.outcome("seat 12"), "claim, of a step,");
   },
 
+  "seizes what it was asked to, whatever becomes of the request": async (bench) => {
+    const { executions } = bench.store;
+    const holder = await held(bench);
+    const request = bench.seizure(holder.token, { leaseMs: 2 * bench.leaseMs });
+    const answer = await spoiling({ ...request }, (asked) => executions.seize(asked, bench.call));
+    assertStatus(answer, "seized", "seize");
+    const again = await executions.seize(request, bench.call);
+    assertStatus(again, "seized", "seize, under the same nonce,");
+    assert.equal(again.token, answer.token);
+    bench.assertMs(again.leaseRemainingMs, 2 * bench.leaseMs);
+  },
+
+  "sees the newest records that it was asked for, whatever becomes of the request": async (bench) => {
+    const { executions } = bench.store;
+    for (const name of ["a", "b", "c"]) await executions.claim(bench.request({ id: bench.id(name) }), bench.call);
+    const request = { operation: "charge", limit: 2 };
+    assert.equal((await spoiling(request, (asked) => executions.recent(asked, bench.call))).length, 2);
+  },
+
   "acquires, renews and releases the lease that it was asked to, whatever becomes of the requests": async (bench) => {
     const { leases } = bench.store;
     const asked = { name: "leader", holder: "a", nonce: bench.nonce(), durationMs: DURATION_MS };
@@ -125,6 +144,9 @@ export const requestCases: ConformanceCases = {
     assertStatus(set, "set", "setDesired");
     const { desired, status } = (await resources.getDesired(group, bench.call)) ?? {};
     assert.deepEqual({ desired, status }, { desired: "as wished", status: "as told" });
+    const next = { ...wish, nonce: bench.nonce(), desired: "as wished then", epoch: 2, group, ifGeneration: 1 };
+    const changed = await spoiling(next, (asked) => resources.setDesired(asked, bench.call));
+    assert.deepEqual(changed, { status: "set", generation: 2 });
     const beat = { group, beats: [{ id: "web-1", incarnation: 1 }] };
     const beaten = await spoiling(beat, (asked) => resources.heartbeat(asked, bench.call));
     assert.deepEqual(beaten, [{ status: "accepted" }]);

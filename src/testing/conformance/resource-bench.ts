@@ -135,6 +135,12 @@ export class ResourceBench {
     const nonce = this.#bench.nonce();
     return this.resources.setDesired({ group, epoch, nonce, desired }, this.#bench.call);
   }
+
+  /** Desires something if the group still has that generation. */
+  desireIf(ifGeneration: number, desired: string, overrides: { nonce?: string; epoch?: number } = {}) {
+    const request = { group: this.group, epoch: 0, nonce: this.#bench.nonce(), desired, ifGeneration, ...overrides };
+    return this.resources.setDesired(request, this.#bench.call);
+  }
 }
 
 export function nameOf({ id, incarnation }: ResourceRow): string {

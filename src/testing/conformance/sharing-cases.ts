@@ -53,6 +53,16 @@ export const sharingCases: ConformanceCases = {
     for (const answer of answers) bench.assertOutcome(answer, stands.outcome, "complete");
   }),
 
+  "gives a record to one of 8 that seize it over 4 store objects": withHooks(["reopen"], async (bench) => {
+    const benches = eachOf(await four(bench), 2);
+    const { holder } = await bench.hold();
+    const answers = await Promise.all(
+      benches.map((each) => each.executions.seize(bench.seizure(holder.token), bench.call)),
+    );
+    assert.equal(answers.filter(({ status }) => status === "seized").length, 1);
+    assert.equal((await bench.renew(holder)).status, "lost");
+  }),
+
   "grants a lease to one of 16 that ask over 4 store objects": withHooks(["reopen"], async (bench) => {
     const answers = await Promise.all(
       eachOf(await four(bench), 4).map((each, n) => {
