@@ -1,0 +1,77 @@
+import type { DashboardHello, DashboardUpdate } from "../dashboard-update.ts";
+
+/** `lost` is a stream that was cut, was refused, or has fallen silent. */
+export type StreamState = "connecting" | "live" | "lost";
+
+/** Who is told what comes. */
+export interface StreamListener {
+  hello(hello: DashboardHello): void;
+  update(update: DashboardUpdate): void;
+  state(state: StreamState): void;
+}
+
+/** After a refusal, which an EventSource takes for final. */
+const AGAIN_AFTER_MS = 5_000;
+/** So many looks may be missing, and at least so much time must pass, before a stream that is still open is taken for dead. */
+const SILENT_LOOKS = 4;
+const SILENT_MS = 15_000;
+const WATCH_EVERY_MS = 1_000;
+
+/** The server's events, of one address at a time; a stream that is lost is opened again for as long as it takes. */
+export class EventStream {
+  readonly #listener: StreamListener;
+  #source: EventSource | undefined;
+  #address = "";
+  #state: StreamState = "connecting";
+  #silentAfterMs = SILENT_MS;
+  #heardAt = performance.now();
+  #again: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(listener: StreamListener) {
+    this.#listener = listener;
+    setInterval(() => this.#watch(), WATCH_EVERY_MS);
+  }
+
+  /** Turns to another address. What was shown of the one before stays until there is news. */
+  open(address: string): void {
+    clearTimeout(this.#again);
+    this.#source?.close();
+    this.#address = address;
+    this.#heardAt = performance.now();
+    const source = new EventSource(address);
+    this.#source = source;
+    source.addEventListener("hello", ({ data }) => {
+      const hello: DashboardHello = JSON.parse(data);
+      this.#silentAfterMs = Math.max(SILENT_MS, SILENT_LOOKS * hello.intervalMs);
+      this.#heardAt = performance.now();
+      this.#listener.hello(hello);
+    });
+    source.addEventListener("update", ({ data }) => {
+      this.#heardAt = performance.now();
+      this.#turn("live");
+      this.#listener.update(JSON.parse(data));
+    });
+    source.addEventListener("error", () => {
+      this.#turn("lost");
+      // It tries again by itself, unless it was refused.
+      if (source.readyState === EventSource.CLOSED) this.#openAgain();
+    });
+  }
+
+  #openAgain(): void {
+    clearTimeout(this.#again);
+    this.#again = setTimeout(() => this.open(this.#address), AGAIN_AFTER_MS);
+  }
+
+  #watch(): void {
+    if (performance.now() - this.#heardAt < this.#silentAfterMs) return;
+    this.#turn("lost");
+    this.open(this.#address);
+  }
+
+  #turn(state: StreamState): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#listener.state(state);
+  }
+}
