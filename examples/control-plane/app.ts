@@ -4,6 +4,7 @@ import Fastify, { type FastifyInstance } from "fastify";
 import type { Copies } from "./copies.ts";
 import type { Groups } from "./groups.ts";
 import { answerWithProblems } from "./problems.ts";
+import { boardRoutes } from "./routes/board.ts";
 import { desiredRoutes } from "./routes/desired.ts";
 import { heartbeatRoutes } from "./routes/heartbeats.ts";
 import { resourceRoutes } from "./routes/resources.ts";
@@ -17,10 +18,13 @@ export interface AppOptions {
   readonly copy: string;
   /** The name of the lease of who leads. */
   readonly election: string;
+  /** Whether the page has buttons. */
+  readonly actions: boolean;
 }
 
 /** What a copy answers over HTTP. */
-export async function createApp({ store, groups, copies, copy, election }: AppOptions): Promise<FastifyInstance> {
+export async function createApp(options: AppOptions): Promise<FastifyInstance> {
+  const { store, groups, copies } = options;
   const app = Fastify({
     // What is meant is what is sent: "5" is no number, and what is not known is not ignored.
     ajv: { customOptions: { allErrors: true, coerceTypes: false, removeAdditional: false } },
@@ -32,6 +36,7 @@ export async function createApp({ store, groups, copies, copy, election }: AppOp
   resourceRoutes(app, groups);
   desiredRoutes(app, groups);
   heartbeatRoutes(app, groups, copies);
-  stateRoutes(app, { store, groups, copy, election });
+  stateRoutes(app, options);
+  boardRoutes(app, options);
   return app;
 }

@@ -13,7 +13,6 @@ const FAULTS: Readonly<Record<string, string>> = {
 
 /**
  * Begins to answer.
- * @returns the URL, with the port that the system chose where it was 0.
  * @throws BadInput where the address can't be had.
  */
 export async function listen(app: FastifyInstance, host: string, port: number): Promise<string> {
@@ -23,8 +22,13 @@ export async function listen(app: FastifyInstance, host: string, port: number): 
     const fault = FAULTS[(error as NodeJS.ErrnoException).code ?? ""];
     throw fault === undefined ? error : new BadInput(`Can't listen on port ${port} of ${host}: ${fault}.`);
   }
-  const { address, family, port: chosen } = app.server.address() as AddressInfo;
+  return urlOf(app);
+}
+
+/** Where it answers, with the port that the system chose where it was 0. */
+export function urlOf(app: FastifyInstance): string {
+  const { address, family, port } = app.server.address() as AddressInfo;
   // Workers are on this machine, and can't connect to "any".
-  if (address === "0.0.0.0" || address === "::") return `http://127.0.0.1:${chosen}`;
-  return `http://${family === "IPv6" ? `[${address}]` : address}:${chosen}`;
+  if (address === "0.0.0.0" || address === "::") return `http://127.0.0.1:${port}`;
+  return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
 }

@@ -46,7 +46,7 @@ function refusalOf(error: FastifyError): Refusal {
     return new Refusal(400, "The request does not say what it has to.", errors);
   }
   if (isEvenkeelError(error)) {
-    return error.retryable
+    return error.retryable || error.code === "FENCED"
       ? new Refusal(503, "The ledger can't be reached at this moment.")
       : new Refusal(500, "The ledger can't be used.");
   }

@@ -9,12 +9,13 @@ import { groupsOf } from "./groups.ts";
 import { listen } from "./listen.ts";
 import { report } from "./report.ts";
 import { settingsOf } from "./settings.ts";
+import { thingsToTry } from "./things-to-try.ts";
 
 const ELECTION = "control-plane";
 
 const settings = await orSayWhatIsWrong(() => settingsOf(process.argv.slice(2)));
-const { name, host, port, leaseMs, orphanMs } = settings;
-const store = await orSayWhatIsWrong(() => openStore(settings.store));
+const { name, host, port, leaseMs, orphanMs, prefix, actions } = settings;
+const store = await orSayWhatIsWrong(() => openStore(settings.store, prefix === undefined ? {} : { prefix }));
 
 const elector = new LeaderElector({
   store,
@@ -27,13 +28,14 @@ const copies = createCopies(store, settings);
 const groups = groupsOf(
   settings.groups.map((group) => createGroup(group, { settings, store, copies, leader: elector, onEvent: report })),
 );
-const app = await createApp({ store, groups, copies, copy: name, election: ELECTION });
+const app = await createApp({ store, groups, copies, copy: name, election: ELECTION, actions });
 const url = await orSayWhatIsWrong(() => listen(app, host, port));
 
 copies.join(url);
 elector.start();
 await Promise.all([...groups].map((group) => group.start()));
-console.log(`control plane on ${url}`);
+console.log(`control plane on ${url}\n`);
+for (const { text, command } of thingsToTry(url, settings.groups[0] ?? "")) console.log(`${text}\n  ${command}\n`);
 
 /** Ends this copy. Workers go on. */
 async function stop(): Promise<void> {

@@ -7,6 +7,8 @@ import { BadInput } from "./bad-input.ts";
 export interface Settings {
   /** The URL of the ledger. */
   readonly store: string;
+  /** Before the names of tables, or of keys in Redis: several control planes have room in one database. */
+  readonly prefix: string | undefined;
   readonly port: number;
   readonly host: string;
   /** How many workers of each group there are to be, where nobody has said so yet. */
@@ -40,6 +42,7 @@ export function settingsOf(args: readonly string[]): Settings {
   if (!NAME.test(name)) throw new BadInput(`--name: "${name}" can be no copy's name.`);
   return {
     store: values.store,
+    prefix: values.prefix,
     port: numberOf("--port", values.port, 0, 65_535),
     host: values.host,
     desired: numberOf("--desired", values.desired, 0, MOST_WORKERS),
@@ -60,6 +63,7 @@ function parsed(args: readonly string[]) {
       args: [...args],
       options: {
         store: text("sqlite:control-plane.db"),
+        prefix: { type: "string" },
         port: text("3000"),
         host: text("127.0.0.1"),
         desired: text("10"),

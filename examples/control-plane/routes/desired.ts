@@ -31,7 +31,7 @@ const SCHEMA = {
   },
 };
 
-/** `PUT /desired/:group`: so many, or these. What was desired before is forgotten. */
+/** `PUT /desired/:group`: so many, or these. What was desired before, which `GET` tells, is forgotten. */
 export function desiredRoutes(app: FastifyInstance, groups: Groups): void {
   app.put<{ Params: { group: string }; Body: Wanted }>(
     "/desired/:group",
@@ -48,4 +48,9 @@ export function desiredRoutes(app: FastifyInstance, groups: Groups): void {
       return { group: name, generation, desired: desired ?? ids.size };
     },
   );
+
+  app.get<{ Params: { group: string } }>("/desired/:group", async ({ params }) => {
+    const { name, ledger } = groups.get(params.group);
+    return { group: name, ...(await ledger.desired()) };
+  });
 }
