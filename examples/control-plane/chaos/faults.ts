@@ -1,0 +1,167 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { signalIfThere } from "./command-lines.ts";
+import type { Copy } from "./copy.ts";
+import type { Dice } from "./dice.ts";
+import type { TakeoverFacts } from "./facts.ts";
+import { PATIENCE_MS, until } from "./patience.ts";
+import { workerProcesses } from "./worker-processes.ts";
+
+/** What was done, by kind. */
+export interface FaultCounts {
+  killedWorkers: number;
+  frozenWorkers: number;
+  killedLeaders: number;
+  killedCopies: number;
+  frozenLeaders: number;
+  swallowedCuts: number;
+  heldCuts: number;
+  resetCuts: number;
+}
+
+export interface FaultOptions {
+  readonly copies: readonly Copy[];
+  readonly dice: Dice;
+  /** Who leads, by the lease. */
+  readonly leader: () => Promise<string | undefined>;
+  /** Whether a resource is being made. */
+  readonly isCreating: () => Promise<boolean>;
+  /** The folder of the workers. */
+  readonly folder: string;
+  /** How long a worker may be silent, in milliseconds. */
+  readonly staleMs: number;
+  readonly onTakeover: (takeover: TakeoverFacts) => void;
+  readonly say: (what: string) => void;
+  /** Aborts when no new fault is to be begun. */
+  readonly signal: AbortSignal;
+}
+
+/** How long to wait for a creation that a fault could hit. */
+const STRIKE_WITHIN_MS = 1_500;
+
+/** How often a copy is started that ends before it answers. */
+const STARTS = 3;
+
+/** Faults of the workers and of the copies, side by side, of the copies one at a time, until the signal; then it mends what they did. */
+export async function injectFaults(options: FaultOptions): Promise<FaultCounts> {
+  const counts: FaultCounts = {
+    ...{ killedWorkers: 0, frozenWorkers: 0, killedLeaders: 0, killedCopies: 0 },
+    ...{ frozenLeaders: 0, swallowedCuts: 0, heldCuts: 0, resetCuts: 0 },
+  };
+  await Promise.all([faultsOfWorkers(options, counts), faultsOfCopies(options, counts)]);
+  return counts;
+}
+
+async function faultsOfWorkers(
+  { dice, folder, staleMs, say, signal }: FaultOptions,
+  counts: FaultCounts,
+): Promise<void> {
+  const thaws: Promise<unknown>[] = [];
+  for (let turn = 0; !signal.aborted; turn += 1) {
+    const workers = dice.shuffle(workerProcesses(folder));
+    if (turn % 3 === 1) {
+      const [frozen] = workers;
+      if (frozen !== undefined) {
+        say(`freezes ${frozen.id}#${frozen.incarnation}`);
+        signalIfThere(frozen.pid, "SIGSTOP");
+        counts.frozenWorkers += 1;
+        // Until after it was replaced.
+        thaws.push(
+          sleep(dice.between(1.3, 2) * staleMs, undefined, { signal })
+            .catch(() => {})
+            .then(() => signalIfThere(frozen.pid, "SIGCONT")),
+        );
+      }
+    } else {
+      const killed = workers.slice(0, dice.whole(1, 3));
+      if (killed.length > 0) say(`kills ${killed.map(({ id, incarnation }) => `${id}#${incarnation}`).join(", ")}`);
+      for (const { pid } of killed) signalIfThere(pid, "SIGKILL");
+      counts.killedWorkers += killed.length;
+    }
+    await sleep(dice.between(1_000, 3_000), undefined, { signal }).catch(() => {});
+  }
+  await Promise.all(thaws);
+}
+
+type Fault = (options: FaultOptions, counts: FaultCounts) => Promise<void>;
+
+const FAULTS: readonly Fault[] = [
+  (options, counts) => cutLeader(options, "hold", () => (counts.heldCuts += 1)),
+  freezeLeader,
+  killLeader,
+  (options, counts) => cutLeader(options, "swallow", () => (counts.swallowedCuts += 1)),
+  killCopy,
+  (options, counts) => cutLeader(options, "reset", () => (counts.resetCuts += 1)),
+];
+
+async function faultsOfCopies(options: FaultOptions, counts: FaultCounts): Promise<void> {
+  const { dice, signal } = options;
+  // Each kind once before one comes again.
+  for (let left: Fault[] = []; !signal.aborted; ) {
+    if (left.length === 0) left = dice.shuffle(FAULTS);
+    await left.shift()?.(options, counts);
+    await sleep(dice.between(300, 1_500), undefined, { signal }).catch(() => {});
+  }
+}
+
+async function killLeader(options: FaultOptions, counts: FaultCounts): Promise<void> {
+  const leader = await leaderAtWork(options);
+  if (leader === undefined) return;
+  options.say(`kills the leader, ${leader.name}`);
+  await leader.kill();
+  counts.killedLeaders += 1;
+  await anotherLeads(options, "kill", leader);
+  await startAgain(leader);
+}
+
+async function killCopy({ copies, dice, leader, say }: FaultOptions, counts: FaultCounts): Promise<void> {
+  const leading = await leader();
+  const copy = dice.pick(copies.filter(({ name, url }) => name !== leading && url !== undefined));
+  if (copy === undefined) return;
+  say(`kills ${copy.name}`);
+  await copy.kill();
+  counts.killedCopies += 1;
+  await sleep(dice.between(300, 1_500));
+  await startAgain(copy);
+}
+
+async function freezeLeader(options: FaultOptions, counts: FaultCounts): Promise<void> {
+  const leader = await leaderAtWork(options);
+  if (leader === undefined) return;
+  options.say(`freezes the leader, ${leader.name}`);
+  leader.freeze();
+  counts.frozenLeaders += 1;
+  await anotherLeads(options, "freeze", leader);
+  await sleep(options.dice.between(0, 1_500));
+  leader.thaw();
+}
+
+async function cutLeader(options: FaultOptions, how: "swallow" | "hold" | "reset", count: () => void): Promise<void> {
+  const leader = await leaderAtWork(options);
+  if (leader === undefined) return;
+  options.say(`cuts the ledger off from the leader, ${leader.name} (${how})`);
+  leader.proxy.cut(how);
+  count();
+  await anotherLeads(options, `cut off, ${how}`, leader);
+  await sleep(options.dice.between(0, 1_500));
+  leader.proxy.heal();
+}
+
+/** The leader, in the middle of a creation if there is one soon: where a fault hurts most. */
+async function leaderAtWork({ copies, dice, leader, isCreating }: FaultOptions): Promise<Copy | undefined> {
+  if (dice.chance(0.8)) await until(isCreating, { withinMs: STRIKE_WITHIN_MS, everyMs: 5 });
+  const leading = await leader();
+  return copies.find(({ name, url }) => name === leading && url !== undefined);
+}
+
+async function anotherLeads({ leader, onTakeover, say }: FaultOptions, fault: string, { name }: Copy): Promise<void> {
+  const since = performance.now();
+  const isOver = await until(async () => ![undefined, name].includes(await leader()), { withinMs: PATIENCE_MS / 2 });
+  const tookMs = Math.round(performance.now() - since);
+  onTakeover({ fault, former: name, ...(isOver ? { tookMs } : {}) });
+  say(isOver ? `another copy leads after ${(tookMs / 1_000).toFixed(1)} s` : "no other copy leads");
+}
+
+/** One that did not start has said so; what it lacked may be there the next time. */
+export async function startAgain(copy: Copy): Promise<void> {
+  for (let tries = 1; tries <= STARTS && copy.url === undefined; tries += 1) await copy.start().catch(() => {});
+}

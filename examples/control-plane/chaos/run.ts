@@ -1,0 +1,161 @@
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type LedgerStore, ResourceLedger } from "evenkeel";
+import { send } from "./client.ts";
+import { runClients } from "./clients.ts";
+import { Copy } from "./copy.ts";
+import { Delivery } from "./delivery.ts";
+import { diceOf } from "./dice.ts";
+import type { Facts, MismatchFacts, RequestFacts, Snapshot, TakeoverFacts } from "./facts.ts";
+import { injectFaults, startAgain } from "./faults.ts";
+import { judge } from "./judge.ts";
+import { type Expected, unsettled } from "./judge-settling.ts";
+import { startLedgerProxy } from "./ledger-proxy.ts";
+import { addressOf, type ChaosOptions } from "./options.ts";
+import { PATIENCE_MS, until } from "./patience.ts";
+import { Recorder } from "./recorder.ts";
+import { countsOf, type Report } from "./report.ts";
+import { CALL, ELECTION, takeSnapshot } from "./snapshot.ts";
+import { workerLines } from "./worker-processes.ts";
+
+/** So short that there is something to watch, and so long that a busy machine keeps up. */
+const LEASE_MS = 3_000;
+const STALE_MS = 5_000;
+/** Some resyncs of the control plane. */
+const REST_MS = 4_000;
+
+export interface RunOptions extends ChaosOptions {
+  /** The ledger, by a way that nobody cuts. */
+  readonly ledger: LedgerStore & { readonly engine: string };
+  readonly url: string;
+  /** The run's own folder. */
+  readonly folder: string;
+  readonly say: (what: string) => void;
+  /** Aborts when all of it is to end. */
+  readonly signal: AbortSignal;
+}
+
+/** Starts a control plane, does to it what can be done, and judges what came of it. */
+export async function runChaos(options: RunOptions): Promise<Report> {
+  const { ledger: store, url, say, signal, seed, seconds, desired } = options;
+  const run = randomBytes(3).toString("hex");
+  const folder = join(options.folder, "workers");
+  const names = { numbered: `worker-${run}`, listed: `job-${run}` };
+  const groups = Object.values(names);
+  const crashes: string[] = [];
+  const requests: RequestFacts[] = [];
+  const takeovers: TakeoverFacts[] = [];
+
+  await new ResourceLedger({ store, group: names.listed }).setDesired([]);
+  const copies = await Promise.all(
+    Array.from({ length: options.copies }, async (_, n) => {
+      const proxy = await startLedgerProxy(addressOf(url));
+      const args = [
+        ...["--store", proxy.url(url), "--groups", groups.join(), "--workers", folder],
+        ...["--desired", desired, "--lease-ms", LEASE_MS, "--stale-ms", STALE_MS].map(String),
+      ];
+      return new Copy({ name: `copy-${n + 1}`, proxy, args, signal, onCrash: (what) => void crashes.push(what) });
+    }),
+  );
+  const began = performance.now();
+  const tell = (what: string): void =>
+    say(`${((performance.now() - began) / 1_000).toFixed(1).padStart(5)} s  ${what}`);
+  await Promise.all(copies.map((copy) => copy.start()));
+  const recorder = new Recorder({
+    ...{ store, groups, copies, folder },
+    onLeader: ({ identity, epoch }) => tell(`${identity} leads, epoch ${epoch}`),
+  });
+  const snapshot = (): Promise<Snapshot> => takeSnapshot({ store, groups, copies, folder });
+  recorder.start();
+
+  const ids = Array.from({ length: desired }, (_, n) => `${names.numbered}-${n}`);
+  const first = await settle(
+    snapshot,
+    new Map([
+      [names.numbered, ids],
+      [names.listed, []],
+    ]),
+  );
+  const generationOf = (name: string) => first.groups.find((group) => group.name === name)?.generation ?? 0;
+  tell(`${first.processes.length} workers run; chaos begins`);
+
+  const over = AbortSignal.any([signal, AbortSignal.timeout(seconds * 1_000)]);
+  const giveUp = AbortSignal.any([signal, AbortSignal.timeout(seconds * 1_000 + 2 * PATIENCE_MS)]);
+  const delivery = new Delivery({
+    copies: () => copies.flatMap(({ name, url }) => (url === undefined ? [] : [{ name, url }])),
+    ...{ dice: diceOf(seed), signal: giveUp, onDone: (request) => void requests.push(request) },
+  });
+  const [faults, asked] = await Promise.all([
+    injectFaults({
+      ...{ copies, dice: diceOf(seed + 1), folder, staleMs: STALE_MS, say: tell, signal: over },
+      leader: async () => (await store.leases.get(ELECTION, CALL))?.holder,
+      isCreating: async () => {
+        const rows = await Promise.all(
+          groups.map((group) => store.resources.list({ group, states: ["PENDING"], limit: 1 }, CALL)),
+        );
+        return rows.flat().length > 0;
+      },
+      onTakeover: (takeover) => void takeovers.push(takeover),
+    }),
+    runClients({
+      ...{ delivery, seed, run, signal: over },
+      numbered: { name: names.numbered, desired, generation: generationOf(names.numbered) },
+      listed: { name: names.listed, generation: generationOf(names.listed) },
+    }),
+  ]);
+  const overAt = performance.now();
+  tell("the faults are over");
+  for (const copy of copies) await startAgain(copy);
+  await delivery.settle();
+
+  const mismatches: MismatchFacts[] = [];
+  for (const letter of asked.forgeries) {
+    const [copy] = copies;
+    if (copy?.url === undefined) break;
+    const reply = await send({ name: copy.name, url: copy.url }, letter);
+    mismatches.push({ key: letter.key ?? "", status: reply.kind === "answer" ? reply.answer.status : 0 });
+  }
+  const settled = await settle(snapshot, new Map(asked.groups.map(({ name, expected }) => [name, expected])));
+  const settledAfterMs = Math.round(performance.now() - overAt);
+  tell("and now it is left alone");
+  await sleep(REST_MS, undefined, { signal });
+  const later = await snapshot();
+  await recorder.stop();
+  const lateWrites = copies.reduce((total, { proxy }) => total + proxy.late, 0);
+  for (const code of await Promise.all(copies.map((copy) => copy.stop())))
+    if (code !== 0) crashes.push(`a copy that was asked to end ended with ${code}`);
+  await Promise.all(copies.map(({ proxy }) => proxy.close()));
+
+  const facts: Facts = {
+    ...recorder.facts(),
+    ...{ groups: asked.groups, requests, mismatches, takeovers, crashes, settled, later },
+    lines: workerLines(folder),
+  };
+  const checks = judge(facts);
+  return {
+    ok: checks.every(({ wrong }) => wrong.length === 0),
+    ...{ seed, engine: store.engine, seconds },
+    injected: { ...faults, ...delivery.counts, lateWrites, staleProbes: facts.probes.length },
+    seen: {
+      ...countsOf(facts),
+      fencedWrites: recorder.fencedWrites,
+      longestUnconvergedMs: recorder.longestUnconvergedMs,
+      settledAfterMs,
+    },
+    checks,
+  };
+}
+
+/** Waits until all is as expected, and gives what there is then, or after all patience. */
+async function settle(snapshot: () => Promise<Snapshot>, expected: Expected): Promise<Snapshot> {
+  let last: Snapshot | undefined;
+  await until(
+    async () => {
+      last = await snapshot();
+      return unsettled(last, expected).length === 0;
+    },
+    { everyMs: 300 },
+  );
+  return last ?? snapshot();
+}
