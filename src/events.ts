@@ -19,17 +19,41 @@ export interface AttemptEventBase extends ExecutionEventBase {
   readonly fencingToken: number;
 }
 
+/** What events say by which an attempt begins. */
+export interface AttemptBegunBase extends AttemptEventBase {
+  /**
+   * Keeps a trace context (the header `traceparent` of W3C Trace Context, version 00) with the outcome that this attempt makes, so that
+   * replays can be led back to it, also in other processes: they find it in `replayed`. To be called while the listener runs; later,
+   * or with anything else, nothing happens.
+   */
+  readonly keepTraceparent?: (traceparent: string) => void;
+}
+
+/** Which attempt ended by it, where one did. */
+export interface EndedAttempt {
+  readonly attempt?: number;
+  readonly fencingToken?: number;
+}
+
 /**
  * What happened to an execution. Keys, inputs and outcomes never appear in an event.
+ *
+ * Every attempt that begins (`claimed`, `taken_over`) ends with exactly one of these, unless its process ends first or its function
+ * never returns: `completed`, `released`, `complete_failed`, `stale_write`, a `lease_lost` that has an `error`, or a `store_error` or
+ * `rejected` that has an `attempt`.
  */
 export type ExecutionEvent =
   /** A first attempt got its claim. */
-  | (AttemptEventBase & { readonly type: "claimed" })
+  | (AttemptBegunBase & { readonly type: "claimed" })
   /** An attempt after one that fell silent, or that was granted a retry, got its claim. */
-  | (AttemptEventBase & { readonly type: "taken_over" })
+  | (AttemptBegunBase & { readonly type: "taken_over" })
   | (AttemptEventBase & { readonly type: "completed"; readonly durationMs: number })
   /** The function threw (or its answer is not to be kept), and the key is free again. */
-  | (AttemptEventBase & { readonly type: "released" })
+  | (AttemptEventBase & {
+      readonly type: "released";
+      /** What the function threw: its code, else its name, else `_OTHER`. */
+      readonly errorType: string;
+    })
   /** The outcome can't be replayed: it has no encoding, or is too large. */
   | (AttemptEventBase & { readonly type: "tombstoned"; readonly reason: "not_encodable" | "too_large" })
   /** `ctx.complete(a)` was followed by another outcome, which nobody but this process saw. */
@@ -40,17 +64,23 @@ export type ExecutionEvent =
   | (AttemptEventBase & { readonly type: "stale_write" })
   /** The function succeeded and its outcome could not be made durable. The claim stays. */
   | (AttemptEventBase & { readonly type: "complete_failed"; readonly error: unknown })
-  | (ExecutionEventBase & { readonly type: "replayed"; readonly from: "store" | "cache" | "waiting" })
+  | (ExecutionEventBase & {
+      readonly type: "replayed";
+      readonly from: "store" | "cache" | "waiting";
+      /** The trace context that was kept with the outcome. */
+      readonly traceparent?: string;
+    })
   | (ExecutionEventBase & {
       readonly type: "waited";
       readonly durationMs: number;
       readonly outcome: "settled" | "timeout" | "aborted" | "failed";
     })
   /** The caller was turned away without a run; `code` is that of its `EvenkeelError`. */
-  | (ExecutionEventBase & { readonly type: "rejected"; readonly code: string })
+  | (ExecutionEventBase & EndedAttempt & { readonly type: "rejected"; readonly code: string })
   | (ExecutionEventBase & { readonly type: "mismatch" })
   /** A store call failed for good. `ranUnprotected`: `onStoreError: "open"` let the function run without a claim. */
-  | (ExecutionEventBase & { readonly type: "store_error"; readonly error: unknown; readonly ranUnprotected: boolean });
+  | (ExecutionEventBase &
+      EndedAttempt & { readonly type: "store_error"; readonly error: unknown; readonly ranUnprotected: boolean });
 
 /** `deadline`: the holder's own deadline passed before a renewal was confirmed. The others are the store's words. */
 export type LeaseLossReason = "deadline" | "lost" | "missing" | "finalized";
@@ -98,6 +128,7 @@ export type ReconcilerEvent =
     })
   | (ReconcilerEventBase & {
       readonly type: "pass_finished";
+      /** From before it looked until after it had written how things stand. */
       readonly durationMs: number;
       /** How many actions were taken, and how many are held. */
       readonly actions: number;
@@ -223,5 +254,23 @@ export function emitTo(listener: EventListener | undefined, event: EvenkeelEvent
     dropRejection(listener(event));
   } catch {
     // Telemetry must not decide what happens to an execution.
+  }
+}
+
+const PLAIN_NAME = /^[\w.-]{1,60}$/;
+
+/**
+ * What was thrown, as labels and spans may call it: the code of an error, else its name, else `_OTHER`, which is what OpenTelemetry's
+ * conventions say where there is nothing better. Nothing of its message, of which nobody knows what it tells.
+ */
+export function errorTypeOf(thrown: unknown): string {
+  try {
+    if (!(thrown instanceof Error)) return "_OTHER";
+    const { code, name } = thrown as Error & { readonly code?: unknown };
+    const names = [code, name].filter((text): text is string => typeof text === "string" && PLAIN_NAME.test(text));
+    return names[0] ?? "_OTHER";
+  } catch {
+    // Reading what was thrown may itself throw.
+    return "_OTHER";
   }
 }

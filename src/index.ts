@@ -9,9 +9,11 @@ export { ShardCoordinator } from "./coordination/shard-coordinator.ts";
 export type { ShardCoordinatorOptions } from "./coordination/shard-settings.ts";
 export { EvenkeelError, type EvenkeelErrorCode, isEvenkeelError } from "./errors.ts";
 export type {
+  AttemptBegunBase,
   AttemptEventBase,
   CoordinationEvent,
   ElectionEventBase,
+  EndedAttempt,
   EvenkeelEvent,
   EventListener,
   ExecutionEvent,

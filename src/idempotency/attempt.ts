@@ -62,6 +62,7 @@ export class Attempt<O> {
         if (result.status === "committed") this.#lease.stop();
         return result;
       },
+      traced: (outcome) => settlement.traced(outcome),
       rememberStep: async (step) => {
         const result = await settlement.ask((bounds) => store.executions.recordStep({ ...holder, step }, bounds));
         if (result.status === "lost" || result.status === "missing") throw leaseLost();
@@ -92,7 +93,7 @@ export class Attempt<O> {
 
   async run(): Promise<IdempotentResult<O>> {
     const { stopRenewing } = this.#execution.call;
-    this.#settlement.tell({ type: this.#claim.attempt === 1 ? "claimed" : "taken_over" });
+    this.#settlement.begin();
     this.#lease.start();
     const stopListening = onAbort(stopRenewing, () => this.#lease.stop());
     try {
@@ -137,8 +138,13 @@ export class Attempt<O> {
     } catch (cause) {
       options = { cause };
     }
-    await this.#settlement.release(asBefore(this.#claim, this.#execution.settings.retentionMs));
-    this.#execution.tell({ type: "rejected", code: "ABANDONED" });
+    try {
+      await this.#settlement.release(asBefore(this.#claim, this.#execution.settings.retentionMs));
+    } catch (error) {
+      this.#settlement.tellStoreError(error);
+      throw error;
+    }
+    this.#settlement.tellRejected("ABANDONED");
     throw new EvenkeelError("ABANDONED", "An earlier attempt fell silent, and nobody knows what came of it.", options);
   }
 

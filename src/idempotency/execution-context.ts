@@ -9,7 +9,8 @@ import type {
   StoredOutcome,
 } from "../store.ts";
 import { derivedKey } from "./key.ts";
-import { type EncodedOutcome, type OutcomeCodec, sameOutcome } from "./outcome.ts";
+import type { EncodedOutcome, OutcomeCodec } from "./outcome.ts";
+import { sameOutcome } from "./sealed-outcome.ts";
 import { Steps } from "./steps.ts";
 
 /** What a function is given beside its input. */
@@ -54,6 +55,8 @@ export interface ContextBinding {
   /** The caller's own signal. */
   readonly callerSignal: AbortSignal | undefined;
   commit(outcome: StoredOutcome): Promise<CompleteResult>;
+  /** The outcome with what of its origin is kept beside it. */
+  traced(outcome: StoredOutcome): StoredOutcome;
   rememberStep(step: StepRecord): Promise<void>;
   /** The second of two different completions came to nothing. */
   onIgnored(): void;
@@ -117,10 +120,14 @@ export class ClaimedContext implements ExecutionContext {
    * a later attempt.
    */
   wasInterrupted(error: unknown): boolean {
-    let thrown = error;
-    for (let depth = 0; depth < MOST_CAUSES && thrown instanceof Error; depth += 1) {
-      if (this.#interruptions.has(thrown)) return true;
-      thrown = thrown.cause;
+    try {
+      let thrown = error;
+      for (let depth = 0; depth < MOST_CAUSES && thrown instanceof Error; depth += 1) {
+        if (this.#interruptions.has(thrown)) return true;
+        thrown = thrown.cause;
+      }
+    } catch {
+      // Reading what was thrown may itself throw.
     }
     return false;
   }
@@ -185,7 +192,8 @@ export class ClaimedContext implements ExecutionContext {
     if (store.executions.completeInTransaction === undefined) {
       throw new EvenkeelError("INVALID_OPTIONS", "ctx.complete: this store has no transactions to complete in.");
     }
-    const request = { id, token: claim.token, nonce, outcome: encoded.outcome, retentionMs };
+    const traced = this.#binding.traced(encoded.outcome);
+    const request = { id, token: claim.token, nonce, outcome: traced, retentionMs };
     const accept = (result: CompleteResult): void => {
       if (result.status !== "committed") throw this.#stale();
       this.#tellIfIgnored(encoded, result.outcome);

@@ -11,6 +11,7 @@ import { keyHashOf, recordId } from "./key.ts";
 import { enter, isInside } from "./nesting.ts";
 import { outcomeCodec, type Settled } from "./outcome.ts";
 import { OutcomeCache } from "./outcome-cache.ts";
+import { traceparentOf } from "./sealed-outcome.ts";
 import type { ExecutionSettings } from "./settings.ts";
 import { unprotectedContext } from "./unprotected-context.ts";
 import { type CompletedView, type WaitResult, waitForSettlement } from "./waiting.ts";
@@ -189,7 +190,8 @@ export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
     from: "store" | "cache" | "waiting",
   ): IdempotentResult<O> {
     const settled = decode(execution, outcome);
-    execution.tell({ type: "replayed", from });
+    const traceparent = traceparentOf(outcome);
+    execution.tell({ type: "replayed", from, ...(traceparent === undefined ? {} : { traceparent }) });
     if (!settled.ok) throw settled.error;
     return { value: settled.value as O, replayed: true, attempt, completedAt };
   }

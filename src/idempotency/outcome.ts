@@ -1,17 +1,8 @@
-import { createHash } from "node:crypto";
 import { type Codec, OutcomeTooLarge, taggedJson } from "../codec.ts";
 import { EvenkeelError, isEvenkeelError } from "../errors.ts";
 import { recordCorrupt } from "../execution-record.ts";
 import type { OutcomeKind, StoredOutcome } from "../store.ts";
-
-/**
- * What is stored of an outcome: a version byte, a seal of 16 bytes, and what the codec wrote. The seal is a truncated
- * SHA-256 over the record's id, the kind and the bytes, so that a truncated outcome, and one that was moved to another
- * record, are found out. It guards against accidents and not against whoever can write to the ledger.
- */
-const VERSION = 1;
-const SEAL_BYTES = 16;
-const HEADER_BYTES = 1 + SEAL_BYTES;
+import { sealOutcome, unsealOutcome } from "./sealed-outcome.ts";
 
 /** Longer messages of stored errors are cut, between two characters. */
 const LONGEST_MESSAGE_BYTES = 1_024;
@@ -51,14 +42,14 @@ export function outcomeCodec(codec: Codec, maxBytes: number): OutcomeCodec {
     read: (bytes: Uint8Array) => Settled,
   ): EncodedOutcome {
     const buried = (reason: "not_encodable" | "too_large"): EncodedOutcome => {
-      return { outcome: { kind: "tombstone", bytes: seal(id, "tombstone", EMPTY) }, tombstone: reason };
+      return { outcome: sealOutcome(id, "tombstone", EMPTY), tombstone: reason };
     };
     try {
       const bytes = write();
       if (!(bytes instanceof Uint8Array)) return buried("not_encodable");
       if (bytes.length > maxBytes) return buried("too_large");
       // Read back before it is committed: what can't be replayed must not look as if it could.
-      return { outcome: { kind, bytes: seal(id, kind, bytes) }, replay: read(bytes) };
+      return { outcome: sealOutcome(id, kind, bytes), replay: read(bytes) };
     } catch (error) {
       return buried(error instanceof OutcomeTooLarge ? "too_large" : "not_encodable");
     }
@@ -71,7 +62,7 @@ export function outcomeCodec(codec: Codec, maxBytes: number): OutcomeCodec {
     encodeValue: (id, value) => encode(id, "value", () => codec.encode(value), readValue),
     encodeError: (id, error) => encode(id, "error", () => taggedJson.encode(storable(error, 0)), readError),
     decode(id, stored) {
-      const bytes = unseal(id, stored);
+      const bytes = unsealOutcome(id, stored);
       if (stored.kind === "tombstone") {
         throw new EvenkeelError(
           "RESULT_NOT_REPLAYABLE",
@@ -87,11 +78,6 @@ export function outcomeCodec(codec: Codec, maxBytes: number): OutcomeCodec {
       }
     },
   };
-}
-
-/** Whether two outcomes are the same to whoever replays them. */
-export function sameOutcome(a: StoredOutcome, b: StoredOutcome): boolean {
-  return a.kind === b.kind && Buffer.compare(a.bytes, b.bytes) === 0;
 }
 
 /** An error cut down to what may be kept: no stack, a short message, few causes. */
@@ -118,24 +104,4 @@ function isEncodable(value: unknown): boolean {
   } catch {
     return false;
   }
-}
-
-function seal(id: string, kind: OutcomeKind, bytes: Uint8Array): Uint8Array {
-  const sealed = new Uint8Array(HEADER_BYTES + bytes.length);
-  sealed[0] = VERSION;
-  sealed.set(sealOf(id, kind, bytes), 1);
-  sealed.set(bytes, HEADER_BYTES);
-  return sealed;
-}
-
-function unseal(id: string, { kind, bytes }: StoredOutcome): Uint8Array {
-  if (bytes[0] !== VERSION) throw recordCorrupt("its outcome is of an unknown version");
-  const body = bytes.subarray(HEADER_BYTES);
-  const found = bytes.subarray(1, HEADER_BYTES);
-  if (Buffer.compare(found, sealOf(id, kind, body)) !== 0) throw recordCorrupt("its outcome is not what was stored");
-  return body;
-}
-
-function sealOf(id: string, kind: OutcomeKind, bytes: Uint8Array): Uint8Array {
-  return createHash("sha256").update(`${VERSION}:${id}:${kind}:`).update(bytes).digest().subarray(0, SEAL_BYTES);
 }

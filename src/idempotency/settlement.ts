@@ -1,6 +1,6 @@
 import { Stopwatch } from "../clock.ts";
-import { EvenkeelError } from "../errors.ts";
-import type { LeaseLossReason } from "../events.ts";
+import { EvenkeelError, type EvenkeelErrorCode } from "../errors.ts";
+import { errorTypeOf, type LeaseLossReason } from "../events.ts";
 import { sameFingerprint } from "../execution-record.ts";
 import type {
   CommittedOutcome,
@@ -15,7 +15,8 @@ import { storeOperation } from "../store-operation.ts";
 import type { EventDetails, Execution, IdempotentResult } from "./execution-call.ts";
 import type { ClaimedContext, Offer } from "./execution-context.ts";
 import type { Lease } from "./lease-renewal.ts";
-import { type Settled, sameOutcome } from "./outcome.ts";
+import type { Settled } from "./outcome.ts";
+import { isTraceparent, sameOutcome, withTraceparent } from "./sealed-outcome.ts";
 import type { ErrorDisposition } from "./settings.ts";
 import { waitForSettlement } from "./waiting.ts";
 
@@ -39,6 +40,7 @@ export class Settlement<O> {
   /** When the last commit was sent; before one, when the attempt began. */
   #commitSent: Stopwatch;
   #leaseLossTold = false;
+  #traceparent: string | undefined;
 
   constructor(execution: Execution<O>, holder: Holder, attempt: number, lease: Lease, started: Stopwatch) {
     this.#execution = execution;
@@ -47,6 +49,16 @@ export class Settlement<O> {
     this.#lease = lease;
     this.#started = started;
     this.#commitSent = started;
+  }
+
+  /** The function is about to run. Whoever listens may say now by which trace context its outcome is to be known. */
+  begin(): void {
+    let isListening = true;
+    const keepTraceparent = (traceparent: string): void => {
+      if (isListening && isTraceparent(traceparent)) this.#traceparent = traceparent;
+    };
+    this.tell({ type: this.#attempt === 1 ? "claimed" : "taken_over", keepTraceparent });
+    isListening = false;
   }
 
   /** The function returned. */
@@ -78,17 +90,18 @@ export class Settlement<O> {
       result = await this.#settleError(error, disposition);
     } catch (cause) {
       // The key stays claimed until the lease runs out: the caller's own error matters more than that.
-      this.#execution.tell({ type: "store_error", error: cause, ranUnprotected: false });
+      this.tellStoreError(cause);
       throw error;
     }
     switch (result.status) {
       case "released":
-        this.tell({ type: "released" });
+        this.tell({ type: "released", errorType: errorTypeOf(error) });
         throw error;
       case "committed":
         return this.#failAfter(result, context.offered, error);
       case "missing":
-        // The record is gone, and with it whoever won: there is nothing to adopt.
+        // And with it whoever won: there is nothing to adopt.
+        this.tellLeaseLost("missing", { error });
         throw error;
       case "lost":
       case "finalized":
@@ -107,7 +120,14 @@ export class Settlement<O> {
     const { settings } = this.#execution;
     const { retentionMs } = settings;
     this.#commitSent = new Stopwatch(settings.clock);
-    return this.ask((bounds) => settings.store.executions.complete({ ...this.#holder, outcome, retentionMs }, bounds));
+    const request = { ...this.#holder, outcome: this.traced(outcome), retentionMs };
+    return this.ask((bounds) => settings.store.executions.complete(request, bounds));
+  }
+
+  /** The outcome with the trace context of this attempt, where one is kept. */
+  traced(outcome: StoredOutcome): StoredOutcome {
+    if (this.#traceparent === undefined) return outcome;
+    return withTraceparent(this.#execution.id, outcome, this.#traceparent);
   }
 
   async release(as: ReleaseRequest["as"]): Promise<ReleaseResult> {
@@ -130,14 +150,27 @@ export class Settlement<O> {
   }
 
   tell(event: AttemptDetails): void {
-    const details = { ...event, attempt: this.#attempt, fencingToken: this.#holder.token } as EventDetails;
-    this.#execution.tell(details);
+    this.#execution.tell({ ...event, ...this.#whose() } as EventDetails);
   }
 
   tellLeaseLost(reason: LeaseLossReason, own?: { readonly error: unknown }): void {
     if (this.#leaseLossTold && own === undefined) return;
     this.#leaseLossTold = true;
     this.tell({ type: "lease_lost", reason, ...own });
+  }
+
+  /** The store failed for good, and with that the attempt is over: its claim stays until its lease runs out. */
+  tellStoreError(error: unknown): void {
+    this.#execution.tell({ type: "store_error", error, ranUnprotected: false, ...this.#whose() });
+  }
+
+  /** The caller was turned away, and the attempt is over. */
+  tellRejected(code: EvenkeelErrorCode): void {
+    this.#execution.tell({ type: "rejected", code, ...this.#whose() });
+  }
+
+  #whose(): { readonly attempt: number; readonly fencingToken: number } {
+    return { attempt: this.#attempt, fencingToken: this.#holder.token };
   }
 
   #dispositionOf(error: unknown): ErrorDisposition {

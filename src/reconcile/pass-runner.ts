@@ -100,13 +100,15 @@ export class PassRunner<Spec> {
   async run(terms: PassTerms): Promise<PassResult> {
     terms.signal?.throwIfAborted();
     await this.#raiseFences();
-    return this.#carryOut(await this.#survey.look(this.#lookTerms(terms, "real")), terms);
+    const stopwatch = new Stopwatch(this.#settings.clock);
+    return this.#carryOut(await this.#survey.look(this.#lookTerms(terms, "real")), terms, stopwatch);
   }
 
   /** @throws EvenkeelError `INVALID_OPTIONS` if the plan is another one by now. */
   async approve(terms: PassTerms, hash: string): Promise<PassResult> {
     await this.#raiseFences();
-    return this.#carryOut(await this.#survey.look(this.#lookTerms(terms, "dry"), hash), terms);
+    const stopwatch = new Stopwatch(this.#settings.clock);
+    return this.#carryOut(await this.#survey.look(this.#lookTerms(terms, "dry"), hash), terms, stopwatch);
   }
 
   async status(terms: PassTerms): Promise<GroupStanding> {
@@ -144,10 +146,9 @@ export class PassRunner<Spec> {
 
   // -------------------------------------------------------------------------------------------------- a pass
 
-  async #carryOut(found: Found, terms: PassTerms): Promise<PassResult> {
+  async #carryOut(found: Found, terms: PassTerms, stopwatch: Stopwatch): Promise<PassResult> {
     // What it found may be no more than that it was told to stop.
     terms.signal?.throwIfAborted();
-    const stopwatch = new Stopwatch(this.#settings.clock);
     this.#notes.found(found);
     this.#takeGeneration(found.generation);
     const [steps, early] = this.#divided(found.composition.steps);
