@@ -32,7 +32,7 @@ export class EventStreams {
     const stream = new EventStream(clock, eventText("hello", JSON.stringify(hello)), () => this.#forget(stream));
     const unwatch = this.#sampler.watch({
       query,
-      tell: (update) => stream.tell(eventText("update", JSON.stringify(update))),
+      tell: (update) => stream.tell(eventText("update", update)),
     });
     const onAbort = (): void => this.#end(stream);
     signal.addEventListener("abort", onAbort, { once: true });

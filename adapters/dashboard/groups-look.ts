@@ -33,7 +33,7 @@ export function groupsLook(settings: DashboardSettings, read: StoreReader): (now
     const group = known.get(name);
     if (group !== undefined) return group;
     const reconciler = settings.reconcilers.get(name);
-    const look = reconciler === undefined ? groupInLedger(name, read) : groupHere(name, reconciler);
+    const look = reconciler === undefined ? groupInLedger(name, read) : groupHere(name, reconciler, read);
     const made = { look, summary: undefined };
     known.set(name, made);
     return made;
@@ -63,8 +63,10 @@ export function groupsLook(settings: DashboardSettings, read: StoreReader): (now
         some.map(async (name) => {
           const group = groupOf(name);
           try {
-            group.summary = await group.look.look(nowMs);
-            fresh.add(name);
+            const { summary, failure } = await group.look.look(nowMs);
+            group.summary = summary;
+            if (failure === undefined) fresh.add(name);
+            else problems.push(problemOf("groups", failure, name));
           } catch (error) {
             problems.push(problemOf("groups", error, name));
           }

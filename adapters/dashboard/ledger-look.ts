@@ -4,6 +4,7 @@ import { executionsLook } from "./executions-look.ts";
 import { type GroupsFound, groupsLook } from "./groups-look.ts";
 import { leasesLook } from "./leases-look.ts";
 import { problemOf, type StoreReader } from "./store-reader.ts";
+import { StoreTime } from "./store-time.ts";
 import { windowLook } from "./window-look.ts";
 import type { WindowQuery } from "./window-query.ts";
 
@@ -12,15 +13,16 @@ export interface Sight {
   /** Epoch milliseconds. */
   readonly at: number;
   readonly groups: GroupsFound;
-  /** What a page that shows these rows is told. Asked again for the same rows, the ledger is not. */
-  updateFor(query: WindowQuery): Promise<DashboardUpdate>;
+  /** What a page that shows these rows is told, a `DashboardUpdate` as JSON. The ledger is asked for them once. */
+  updateFor(query: WindowQuery): Promise<string>;
 }
 
 /** Looks at the ledger, part by part: of a part that could not be found out is told what stood before, and that it is so. */
 export function ledgerLook(settings: DashboardSettings, read: StoreReader): (of: "all" | "groups") => Promise<Sight> {
   const { clock } = settings;
+  const time = new StoreTime(clock);
   const groupsPart = groupsLook(settings, read);
-  const executionsPart = standing("executions", executionsLook(read));
+  const executionsPart = standing("executions", executionsLook(read, time));
   const leasesPart = standing("leases", () => leasesLook(read));
   let windowsBefore = new Map<string, ResourceWindow>();
 
@@ -32,7 +34,7 @@ export function ledgerLook(settings: DashboardSettings, read: StoreReader): (of:
     ]);
     const at = clock.now();
     const known = [...groups.problems, executions.problem, leases.problem].filter((problem) => problem !== undefined);
-    const windows = new Map<string, Promise<Found<ResourceWindow | undefined>>>();
+    const updates = new Map<string, Promise<string>>();
     const stood = windowsBefore;
     const found = new Map<string, ResourceWindow>();
     windowsBefore = found;
@@ -41,7 +43,7 @@ export function ledgerLook(settings: DashboardSettings, read: StoreReader): (of:
       if (query.group === undefined) return {};
       try {
         if (groups.failure !== undefined) throw groups.failure;
-        const window = await windowLook(query, groups.groups ?? [], read);
+        const window = await windowLook(query, groups.groups ?? [], { read, time });
         if (window !== undefined) found.set(key, window);
         return { value: window };
       } catch (error) {
@@ -51,22 +53,27 @@ export function ledgerLook(settings: DashboardSettings, read: StoreReader): (of:
       }
     };
 
+    const updateOf = async (query: WindowQuery, key: string): Promise<string> => {
+      const { value: window, problem } = await windowOf(query, key);
+      const update: DashboardUpdate = {
+        at,
+        ...(groups.groups === undefined ? {} : { groups: groups.groups }),
+        ...(window === undefined ? {} : { window }),
+        ...(executions.value === undefined ? {} : { executions: executions.value }),
+        ...leases.value,
+        problems: problem === undefined ? known : [...known, problem],
+      };
+      return JSON.stringify(update);
+    };
+
     return {
       at,
       groups,
-      async updateFor(query) {
+      updateFor(query) {
         const key = JSON.stringify(query);
-        const asked = windows.get(key) ?? windowOf(query, key);
-        windows.set(key, asked);
-        const { value: window, problem } = await asked;
-        return {
-          at,
-          ...(groups.groups === undefined ? {} : { groups: groups.groups }),
-          ...(window === undefined ? {} : { window }),
-          ...(executions.value === undefined ? {} : { executions: executions.value }),
-          ...leases.value,
-          problems: problem === undefined ? known : [...known, problem],
-        };
+        const update = updates.get(key) ?? updateOf(query, key);
+        updates.set(key, update);
+        return update;
       },
     };
   };

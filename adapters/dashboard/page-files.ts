@@ -1,10 +1,10 @@
 import { digest } from "../../src/digest.ts";
 import { answer } from "./answer.ts";
-import styles from "./page/page.css?raw";
 import script from "./page/page.ts?script";
+import { pageStyles } from "./page/page-styles.ts";
 
-/** A level keel under a mast. */
-const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><path fill="#2f6f8f" d="M15 3h2v15h11c0 6-5 11-12 11S4 24 4 18h11z"/><path fill="#7fb7cf" d="M18 5c5 2 8 6 9 11h-9z"/></svg>`;
+/** The mark of the page's head. */
+const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="#0e7f8d" stroke-linecap="round" stroke-linejoin="round" stroke-width="1.8"><path d="M2 9.5h20"/><path fill="#0e7f8d" d="M4 12.5h16c-.8 4.4-3.6 6.4-6.6 7.1L12 22l-1.4-2.4C7.6 18.9 4.8 16.9 4 12.5Z"/><path d="M12 9.5v-7l5.500 4.500"/></svg>`;
 
 /** Asked for anew each time, and answered 304 while it is the same. */
 const CHECKED = "no-cache";
@@ -14,7 +14,7 @@ export function pageFiles(title: string): (path: string, ifNoneMatch: string | n
   const files = new Map([
     ["/", file("text/html; charset=utf-8", pageOf(title))],
     ["/page.js", file("text/javascript; charset=utf-8", script)],
-    ["/page.css", file("text/css; charset=utf-8", styles)],
+    ["/page.css", file("text/css; charset=utf-8", pageStyles)],
     ["/icon.svg", file("image/svg+xml", ICON)],
   ]);
   return (path, ifNoneMatch) => {

@@ -1,6 +1,6 @@
 import type { Timer } from "../../src/clock.ts";
 import type { DashboardSettings } from "./dashboard-options.ts";
-import type { DashboardUpdate, HistoryPoint } from "./dashboard-update.ts";
+import type { HistoryPoint } from "./dashboard-update.ts";
 import { History } from "./history.ts";
 import { ledgerLook, type Sight } from "./ledger-look.ts";
 import { storeReader } from "./store-reader.ts";
@@ -12,7 +12,8 @@ const LINGER_MS = 300_000;
 /** Who watches, and which rows. */
 export interface Viewer {
   readonly query: WindowQuery;
-  tell(update: DashboardUpdate): void;
+  /** @param update - a `DashboardUpdate` as JSON. */
+  tell(update: string): void;
 }
 
 /**

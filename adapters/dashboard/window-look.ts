@@ -2,6 +2,7 @@ import { assertRow } from "../../src/resources/resource-of.ts";
 import type { ResourceRow, ResourceState } from "../../src/store.ts";
 import type { GroupSummary, ResourceSummary, ResourceWindow } from "./dashboard-update.ts";
 import type { StoreReader } from "./store-reader.ts";
+import type { StoreTime } from "./store-time.ts";
 import { cursorOf, type WindowQuery } from "./window-query.ts";
 
 /**
@@ -13,7 +14,7 @@ import { cursorOf, type WindowQuery } from "./window-query.ts";
 export async function windowLook(
   query: WindowQuery,
   groups: readonly GroupSummary[],
-  read: StoreReader,
+  { read, time }: { readonly read: StoreReader; readonly time: StoreTime },
 ): Promise<ResourceWindow | undefined> {
   const { group, states, after, limit } = query;
   const summary = groups.find(({ name }) => name === group);
@@ -22,13 +23,15 @@ export async function windowLook(
   const request = { group, limit: limit + 1, ...(states && { states }), ...(after && { after }) };
   const rows = await read((store, call) => store.resources.list(request, call));
   for (const row of rows) assertRow(row);
+  const [first] = rows;
+  if (first !== undefined) time.take(first.readAt);
   const shown = rows.slice(0, limit);
   const last = shown.at(-1);
   const total = totalOf(summary, states);
   return {
     group,
     ...(total === undefined ? {} : { total }),
-    rows: shown.map(summaryOf),
+    rows: shown.map((row) => summaryOf(row, time)),
     ...(rows.length > limit && last !== undefined ? { next: cursorOf(last) } : {}),
   };
 }
@@ -39,8 +42,8 @@ function totalOf({ observed }: GroupSummary, states: readonly ResourceState[] | 
   return asked.reduce((sum, state) => sum + observed[state], 0);
 }
 
-function summaryOf(row: ResourceRow): ResourceSummary {
-  const { id, incarnation, state, generation, attempt, externalId, reason, stateChangedAt, lastHeartbeatAt } = row;
+function summaryOf(row: ResourceRow, time: StoreTime): ResourceSummary {
+  const { id, incarnation, state, generation, attempt, externalId, reason, lastHeartbeatAt } = row;
   return {
     id,
     incarnation,
@@ -49,7 +52,7 @@ function summaryOf(row: ResourceRow): ResourceSummary {
     attempt,
     ...(externalId === undefined ? {} : { externalId }),
     ...(reason === undefined ? {} : { reason }),
-    stateChangedAt,
+    stateChangedAt: time.local(row.stateChangedAt),
     ...(lastHeartbeatAt === undefined ? {} : { heartbeatAgeMs: Math.max(0, row.readAt - lastHeartbeatAt) }),
   };
 }

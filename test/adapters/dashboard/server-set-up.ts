@@ -80,6 +80,7 @@ export class Watching {
   beats = 0;
   retryMs: number | undefined;
   status: number | undefined;
+  headers: IncomingHttpHeaders | undefined;
   isOver = false;
   readonly #asked: ReturnType<typeof request>;
   #unread = "";
@@ -92,6 +93,7 @@ export class Watching {
     this.#asked.on("error", over);
     this.#asked.on("response", (response) => {
       this.status = response.statusCode;
+      this.headers = response.headers;
       response.setEncoding("utf8");
       response.on("error", over);
       response.on("close", over);

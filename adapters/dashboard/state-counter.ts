@@ -25,26 +25,35 @@ export class StateCounter {
   #recountAt = 0;
   #isHuge = false;
   #round = emptyRound();
-  #counted: StateCounts | undefined;
+  #last: StateCounts | undefined;
 
   constructor(read: StoreReader, group: string) {
     this.#read = read;
     this.#group = group;
   }
 
+  /** What was counted last; absent before the first time. */
+  get last(): StateCounts | undefined {
+    return this.#last;
+  }
+
   /**
    * The counts as they are now, or as they were in the last whole round; absent before the first one is over.
    * @param nowMs - by a monotonic clock.
+   * @throws what the store did.
    */
   async count(nowMs: number): Promise<StateCounts | undefined> {
     if (!this.#isHuge) {
       const counts = await this.#follow(nowMs);
-      if (counts !== undefined) return counts;
+      if (counts !== undefined) {
+        this.#last = counts;
+        return counts;
+      }
       this.#isHuge = true;
       this.#followed = undefined;
     }
     await this.#goRound();
-    return this.#counted;
+    return this.#last;
   }
 
   /** @returns nothing where there are too many rows. */
@@ -80,7 +89,7 @@ export class StateCounter {
       }
       this.#round.after = rows.at(-1) ?? after;
       if (rows.length < PAGE) {
-        this.#counted = counts;
+        this.#last = counts;
         this.#round = emptyRound();
         return;
       }
