@@ -14,6 +14,8 @@ const ASK_AGAIN_MS = 10_000;
 export interface RedisConnectionOptions {
   readonly clock: Clock;
   readonly allowEviction: boolean;
+  /** Where a ledger of a later version says so. */
+  readonly formatKey: string;
   /** Called when the server would not tell its eviction policy. */
   readonly onUnknownPolicy: () => void;
 }
@@ -161,9 +163,10 @@ export class RedisConnection {
   }
 
   async #check(timeoutMs: number): Promise<void> {
-    const { clock, allowEviction } = this.#options;
+    const { clock, allowEviction, formatKey } = this.#options;
     try {
-      const { policy, silent } = await checkSettings(this.#client, { clock, allowEviction, timeoutMs });
+      const asked = { clock, allowEviction, formatKey, timeoutMs };
+      const { policy, silent } = await checkSettings(this.#client, asked);
       this.#checked = "passed";
       if (policy === "unknown" && !this.#toldUnknown) this.#options.onUnknownPolicy();
       this.#toldUnknown ||= policy === "unknown";

@@ -24,6 +24,11 @@ export class RedisKeys {
     return `${this.#bucket(bucketOf(id))}:s:${id}`;
   }
 
+  /** Which format the ledger has, if it is not the first: later versions write it. */
+  get format(): string {
+    return `${this.#prefix}format`;
+  }
+
   /** The ids of a bucket by the moment at which they expire. */
   index(bucket: number): string {
     return `${this.#bucket(bucket)}:index`;

@@ -3,6 +3,9 @@ import { EvenkeelError } from "../../src/errors.ts";
 import type { AskRedis, RedisClient } from "./redis-client.ts";
 import { redisError, unavailable } from "./redis-errors.ts";
 
+/** The format of ledgers that this version reads and writes. It writes no key of it: where there is none it is this. */
+const FORMAT = 1;
+
 /** The oldest server on which the store is run: older ones get no more fixes from anybody. */
 const OLDEST = [6, 2] as const;
 
@@ -19,25 +22,31 @@ interface ServerSettings {
 export interface SettingsCheck {
   readonly clock: Clock;
   readonly allowEviction: boolean;
+  /** Where a ledger of a later version says so. */
+  readonly formatKey: string;
   /** How long the call has that wants to know. */
   readonly timeoutMs: number;
 }
 
 /**
- * Refuses servers on which the guarantees would not hold: a replica, one that evicts, one too old. Of a cluster those
- * primaries are judged that answer while the call can still be made: one that is away must not stop the others.
+ * Refuses servers on which the guarantees would not hold: a replica, one that evicts, one too old; and a ledger of a later
+ * version. Of a cluster those primaries are judged that answer while the call can still be made: one that is away must not stop
+ * the others.
  *
- * @returns whether each server told its eviction policy, and how many did not answer.
+ * @returns whether each server told its eviction policy, and how many questions were not answered.
  * @throws EvenkeelError `STORE_MISCONFIGURED`; `STORE_UNAVAILABLE` where nobody answers.
  */
 export async function checkSettings(
   client: RedisClient,
-  { clock, allowEviction, timeoutMs }: SettingsCheck,
+  { clock, allowEviction, formatKey, timeoutMs }: SettingsCheck,
 ): Promise<{ readonly policy: "known" | "unknown"; readonly silent: number }> {
   const isCluster = client.topology === "cluster";
   const boundMs = isCluster ? Math.min(LONGEST_MS, timeoutMs / 2) : timeoutMs;
   const asked = client.primaries().map((ask) => inTime(settingsOf(ask), boundMs, clock));
-  const answers = await Promise.allSettled(asked);
+  const [answers, [format]] = await Promise.all([
+    Promise.allSettled(asked),
+    Promise.allSettled([formatOf(client, formatKey, boundMs, clock)]),
+  ]);
   const servers = answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []));
   const [failure] = answers.flatMap((answer) => (answer.status === "rejected" ? [answer.reason] : []));
   if (servers.length === 0) throw redisError(failure ?? new Error("the cluster has no primary"));
@@ -53,14 +62,36 @@ export async function checkSettings(
       );
     }
   }
+  if (format.status === "fulfilled") assertFormat(format.value);
+  else if (!isCluster) throw redisError(format.reason);
+  const silent = answers.length - servers.length + (format.status === "fulfilled" ? 0 : 1);
   const isKnown = allowEviction || servers.every(({ policy }) => policy !== undefined);
-  return { policy: isKnown ? "known" : "unknown", silent: answers.length - servers.length };
+  return { policy: isKnown ? "known" : "unknown", silent };
+}
+
+/** What the ledger says of its format, if it does and we may know. */
+async function formatOf(client: RedisClient, key: string, boundMs: number, clock: Clock): Promise<string | undefined> {
+  const giveUp = new AbortController();
+  try {
+    const ask: AskRedis = (args) => client.send(key, args, giveUp.signal);
+    const stored = await inTime(optional(ask, ["GET", key]), boundMs, clock);
+    return stored === undefined || stored === null ? undefined : textOf(stored);
+  } finally {
+    giveUp.abort();
+  }
+}
+
+function assertFormat(format: string | undefined): void {
+  if (format === undefined || format === String(FORMAT)) return;
+  if (!/^\d+$/.test(format) || Number(format) < FORMAT)
+    throw misconfigured("redisStore: the ledger's format is no number that ever was one");
+  throw misconfigured(`redisStore: the ledger has format ${format}, which is newer than ${FORMAT}: upgrade evenkeel`);
 }
 
 /** What nobody answers, as ioredis may leave a command to a server that is away, must not be waited for by all that follow. */
 function inTime<T>(answer: Promise<T>, boundMs: number, clock: Clock): Promise<T> {
   return new Promise((resolve, reject) => {
-    const late = (): void => reject(new Error(`no answer to INFO within ${Math.round(boundMs)} ms`));
+    const late = (): void => reject(new Error(`no answer about the settings within ${Math.round(boundMs)} ms`));
     const timer = clock.setTimer(boundMs, late, { ref: false });
     answer.then(resolve, reject).finally(() => timer.clear());
   });

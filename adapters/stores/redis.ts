@@ -57,8 +57,8 @@ const OPTIONS: OptionRules = {
  * The client is the user's: it is never closed, and has none of our listeners after `close()`. A client of `redis` has to
  * be connected before the first use.
  *
- * Each operation is one script and one round trip. The first use reads the server's settings and refuses replicas, and
- * servers that evict keys (`STORE_MISCONFIGURED`).
+ * Each operation is one script and one round trip. The first use reads the server's settings and refuses replicas, servers that
+ * evict keys, and a ledger of a later version (`STORE_MISCONFIGURED`).
  *
  * @throws EvenkeelError `INVALID_OPTIONS`.
  * @example
@@ -85,7 +85,7 @@ export function redisStore(client: NodeRedis | Ioredis, options: RedisStoreOptio
       setting: "maxmemory-policy",
     });
   };
-  const connection = new RedisConnection(redis, { clock, allowEviction, onUnknownPolicy });
+  const connection = new RedisConnection(redis, { clock, allowEviction, formatKey: keys.format, onUnknownPolicy });
   const wakeups = new RedisWakeups({
     channelOf: (id) => keys.channel(id),
     open: listening === undefined ? redis.duplicate?.bind(redis) : listening.listen?.bind(listening),

@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { redisStore } from "../../../adapters/stores/redis.ts";
+import { askRedis } from "../../support/ask-redis.ts";
 import { describeRedisServers } from "../../support/engines.ts";
 import { clusterDrivers } from "../../support/redis-clients.ts";
 import { type RedisCluster, startRedisCluster } from "../../support/redis-cluster.ts";
@@ -27,6 +28,18 @@ describeRedisServers("the settings of a cluster", () => {
       } finally {
         away?.resume();
       }
+      await store.close();
+      await close();
+    });
+
+    it("are refused where the ledger is of a later version", async () => {
+      const { client, close } = await open(cluster.nodes);
+      const keyPrefix = `${randomUUID()}:`;
+      const home = await cluster.primaryOf(`${keyPrefix}format`);
+      expect(await askRedis(home.port, `SET ${keyPrefix}format 2`)).toContain("OK");
+      const store = redisStore(client, { keyPrefix });
+      const refused = { code: "STORE_MISCONFIGURED", message: expect.stringContaining("newer than 1") };
+      await expect(store.leases.list("", { timeoutMs: 10_000 })).rejects.toMatchObject(refused);
       await store.close();
       await close();
     });

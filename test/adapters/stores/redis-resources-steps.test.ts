@@ -26,7 +26,8 @@ describeRedis("what happens between the steps of a call of redisStore's resource
   beforeEach(async () => {
     await client.connect();
     prefix = `test:${randomUUID()}:`;
-    const options = { clock: systemClock, allowEviction: false, onUnknownPolicy: () => {} };
+    const formatKey = `${prefix}format`;
+    const options = { clock: systemClock, allowEviction: false, formatKey, onUnknownPolicy: () => {} };
     connection = new RedisConnection(redisClientOf("the first argument", client as never), options);
     resources = redisResources({ connection, clock: systemClock, prefix });
   });

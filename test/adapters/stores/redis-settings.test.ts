@@ -105,6 +105,30 @@ describeRedisServers("the server's settings", () => {
       await store.close();
     });
 
+    it("are refused where the ledger is of a later version, until it is not", async () => {
+      const store = redisStore(await opened());
+      for (const format of ["2", "10", "0", "one"]) {
+        await askRedis(server.port, `SET evenkeel:format ${format}`);
+        await expect(call(store)).rejects.toMatchObject({ code: "STORE_MISCONFIGURED", message: /format/ });
+      }
+      await askRedis(server.port, "SET evenkeel:format 2");
+      const message = "redisStore: the ledger has format 2, which is newer than 1: upgrade evenkeel.";
+      await expect(call(store)).rejects.toMatchObject({ message });
+      expect(await askRedis(server.port, "DBSIZE")).toContain(":1");
+      await askRedis(server.port, "SET evenkeel:format 1");
+      expect(await call(store)).toBe("done");
+      const other = redisStore(await opened(), { keyPrefix: "other:" });
+      expect(await call(other)).toBe("done");
+      await Promise.all([store.close(), other.close()]);
+    });
+
+    it("are RECORD_CORRUPT where the ledger's format is another thing than a text", async () => {
+      await askRedis(server.port, "LPUSH evenkeel:format 1");
+      const store = redisStore(await opened());
+      await expect(call(store)).rejects.toMatchObject({ code: "RECORD_CORRUPT" });
+      await store.close();
+    });
+
     it("are reported as unknown, once, where the user of the client may not ask", async () => {
       await askRedis(server.port, `ACL SETUSER ${driver} on nopass ~* &* +@all -config -info`);
       const events: EvenkeelEvent[] = [];
