@@ -2,10 +2,12 @@ import { lstatSync, statfsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { makeDurable } from "../stores/sqlite-durability.ts";
 import { openSqlite, prepare, readValue, type SqliteHandle } from "../stores/sqlite-handle.ts";
+import { READABLE } from "../stores/sqlite-rows.ts";
 import { migrateSchema, tablesOf } from "../stores/sqlite-schema.ts";
 import { type Check, type Examination, examine, FINE, found, type Verdict } from "./doctor-check.ts";
+import { kindOfFileSystem } from "./doctor-file-systems.ts";
 import type { DoctorLimits } from "./doctor-limits.ts";
-import { kindOfFileSystem } from "./file-systems.ts";
+import { MOST_IDS, unreadableVerdict } from "./doctor-unreadable.ts";
 
 interface SqliteSubject {
   readonly handle: SqliteHandle;
@@ -43,6 +45,7 @@ const CHECKS: readonly Check<SqliteSubject>[] = [
   { id: "sqlite-disk-space", look: diskSpace },
   { id: "sqlite-permissions", look: permissions },
   { id: "sqlite-synchronous", look: synchronous },
+  { id: "executions-unreadable", look: unreadable },
 ];
 
 function integrity({ handle }: SqliteSubject): Verdict {
@@ -174,6 +177,12 @@ function permissions({ file }: SqliteSubject): Verdict {
     );
   }
   return FINE;
+}
+
+function unreadable({ handle, prefix }: SqliteSubject): Verdict {
+  const from = `FROM ${tablesOf(prefix).executions} WHERE NOT coalesce(${READABLE}, 0) ORDER BY id LIMIT ${MOST_IDS}`;
+  const rows = prepare(handle, `SELECT id ${from}`).all() as { id: unknown }[];
+  return unreadableVerdict(rows.map(({ id }) => String(id)));
 }
 
 /** What a store opens with `synchronous: "full"`, as it is by default, is on the disk when it is told. */
