@@ -1,0 +1,119 @@
+import { describe, expect, it } from "vitest";
+import { durationText, readDuration } from "../../../adapters/cli/duration-text.ts";
+import { failureText } from "../../../adapters/cli/failure-text.ts";
+import { shownJson, shownText } from "../../../adapters/cli/shown-text.ts";
+import { tableText } from "../../../adapters/cli/table-text.ts";
+import { EvenkeelError } from "../../../src/errors.ts";
+
+/** Also what no character is assigned to: nothing that is shown as it is may be any of it. */
+const ACTED_UPON = /(?!\n)[\p{C}\u2028\u2029]/u;
+
+const NASTY = [
+  "\u001b[2J\u001b[31mred",
+  "\u001b]0;title\u0007",
+  "\u001b]8;;https://example.org\u001b\\link",
+  "\u009b31mred",
+  "over\rwritten\b\b",
+  "two\nlines\u2028three",
+  "\u202etxt.exe",
+  "zero\u200bwidth\ufeff",
+  "lone \ud800 half",
+  "tag \u{e0041}",
+  "\u0000nul\u007fdel",
+];
+
+describe("a text for people", () => {
+  it.each(NASTY)("has nothing that a terminal acts upon: %j", (text) => {
+    const shown = shownText(text);
+    expect(shown).not.toMatch(ACTED_UPON);
+    expect(shown).not.toContain("\n");
+    expect(shown).toContain("\\");
+  });
+
+  it("stays as it is where there is nothing to hide", () => {
+    const text = 'Zahlung über 5 € – 支付 🚢 \\ "quoted"';
+    expect(shownText(text)).toBe(text);
+  });
+});
+
+describe("JSON for programs", () => {
+  it("has nothing that a terminal acts upon, and is the same value", () => {
+    const value = Object.fromEntries(NASTY.map((text) => [text, [text, { text }]]));
+    for (const json of [shownJson(value), shownJson(value, 2)]) {
+      expect(json).not.toMatch(ACTED_UPON);
+      expect(JSON.parse(json)).toEqual(value);
+    }
+    expect(shownJson(value)).not.toContain("\n");
+  });
+});
+
+describe("a table", () => {
+  it("has its columns under each other, one line a row, whatever is in it", () => {
+    const table = tableText(
+      [{ head: "name" }, { head: "count", align: "right" }, { head: "last" }],
+      [
+        ["a", "5", "x"],
+        ["two\nlines \u001b[31m", "12345", "支付"],
+        ["", "1", ""],
+      ],
+    );
+    expect(table.split("\n")).toEqual([
+      "NAME                   COUNT  LAST",
+      "a                          5  x",
+      "two\\x0alines \\x1b[31m  12345  支付",
+      "                           1",
+    ]);
+  });
+});
+
+describe("a duration", () => {
+  it.each([
+    [0, "0 ms"],
+    [-5, "0 ms"],
+    [999, "999 ms"],
+    [1_000, "1 s"],
+    [59_999, "59 s"],
+    [60_000, "1 m"],
+    [192_000, "3 m 12 s"],
+    [3_600_000, "1 h"],
+    [3_605_000, "1 h"],
+    [86_399_999, "23 h 59 m"],
+    [183_600_000, "2 d 3 h"],
+  ])("of %d ms is %j", (ms, text) => {
+    expect(durationText(ms)).toBe(text);
+  });
+
+  it.each([
+    ["0s", 0],
+    ["500ms", 500],
+    ["90s", 90_000],
+    ["5m", 300_000],
+    ["12h", 43_200_000],
+    ["7d", 604_800_000],
+    ["5", undefined],
+    ["", undefined],
+    ["-5s", undefined],
+    ["1.5h", undefined],
+    ["5 s", undefined],
+    ["999999999999d", undefined],
+  ])("written %j is %s ms", (text, ms) => {
+    expect(readDuration(text)).toBe(ms);
+  });
+});
+
+describe("a failure", () => {
+  const url = "postgres://user:p%40ss@host/db";
+
+  it("is one line, with what the driver said", () => {
+    const cause = Object.assign(new AggregateError([], ""), { code: "ECONNREFUSED" });
+    const error = new EvenkeelError("STORE_UNAVAILABLE", "openStore: it can't be reached.", { cause });
+    expect(failureText(error, url)).toBe("it can't be reached: ECONNREFUSED");
+    expect(failureText(new Error("a\nb\r\n  c."), url)).toBe("a b c");
+    expect(failureText("odd", url)).toBe("odd");
+  });
+
+  it("holds no password, neither as it is written nor as it is meant", () => {
+    const error = new Error(`bad: ${url}, p@ss \u001b[31m`);
+    expect(failureText(error, url)).toBe("bad: postgres://user:…@host/db, … \\x1b[31m");
+  });
+});
