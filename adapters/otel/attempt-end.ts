@@ -1,0 +1,64 @@
+import { type EvenkeelEvent, type ExecutionEvent, errorTypeOf } from "../../src/events.ts";
+
+/** How an attempt ended: the value of the label and attribute `outcome`. */
+export type AttemptOutcome = "completed" | "released" | "complete_failed" | "stale" | "store_error" | "rejected";
+
+/** That an attempt has ended. */
+export interface AttemptEnd {
+  readonly outcome: AttemptOutcome;
+  /** Absent where it went well. */
+  readonly errorType?: string;
+}
+
+const EXECUTION_EVENTS: Readonly<Record<ExecutionEvent["type"], true>> = {
+  claimed: true,
+  taken_over: true,
+  completed: true,
+  released: true,
+  tombstoned: true,
+  outcome_ignored: true,
+  lease_lost: true,
+  stale_write: true,
+  complete_failed: true,
+  replayed: true,
+  waited: true,
+  rejected: true,
+  mismatch: true,
+  store_error: true,
+};
+
+/** Whether it is an event of an execution. */
+export function isExecutionEvent(event: EvenkeelEvent): event is ExecutionEvent {
+  return Object.hasOwn(EXECUTION_EVENTS, event.type);
+}
+
+/** Names the attempt that an event is of; undefined where it is of none. */
+export function attemptOf(event: ExecutionEvent): string | undefined {
+  if (!("fencingToken" in event) || event.fencingToken === undefined) return undefined;
+  return `${event.keyHash}/${event.fencingToken}/${event.operation}`;
+}
+
+/** How the attempt ended that the event is of; undefined where it goes on. Every attempt ends once. */
+export function endOf(event: ExecutionEvent): AttemptEnd | undefined {
+  switch (event.type) {
+    case "completed":
+      return { outcome: "completed" };
+    case "released":
+      return { outcome: "released", errorType: event.errorType };
+    case "complete_failed":
+      return { outcome: "complete_failed", errorType: errorTypeOf(event.error) };
+    case "stale_write":
+      return { outcome: "stale", errorType: "LEASE_LOST" };
+    case "lease_lost":
+      // Without what it threw, its function still runs.
+      return "error" in event ? { outcome: "stale", errorType: "LEASE_LOST" } : undefined;
+    case "store_error":
+      return attemptOf(event) === undefined
+        ? undefined
+        : { outcome: "store_error", errorType: errorTypeOf(event.error) };
+    case "rejected":
+      return attemptOf(event) === undefined ? undefined : { outcome: "rejected", errorType: event.code };
+    default:
+      return undefined;
+  }
+}
