@@ -19,11 +19,11 @@ describe("examples/express-payments", () => {
     expect(lines.filter((line) => !line.endsWith("yes"))).toEqual([]);
   });
 
-  it("serves on `npm start`, and its three curl lines do what they say", async () => {
+  it("serves on `npm run start:payments`, and its three curl lines do what they say", async () => {
     const folder = await mkdtemp(join(tmpdir(), "evenkeel-start-"));
     const env = { ...process.env, PORT: "0", DATABASE: join(folder, "payments.db") };
     // A group of its own, because npm starts a shell, and that the service.
-    const started = spawn("npm", ["start", "--silent"], { cwd: ROOT, env, detached: true });
+    const started = spawn("npm", ["run", "start:payments", "--silent"], { cwd: ROOT, env, detached: true });
     try {
       const curls = await curlLines(started);
       expect(curls).toHaveLength(3);
@@ -51,7 +51,7 @@ describe("examples/express-payments", () => {
 function curlLines(started: ChildProcess): Promise<string[]> {
   return new Promise((resolve, reject) => {
     let printed = "";
-    started.once("exit", (code) => reject(new Error(`npm start ended with ${code}: ${printed}`)));
+    started.once("exit", (code) => reject(new Error(`npm run start:payments ended with ${code}: ${printed}`)));
     started.stderr?.on("data", (chunk) => {
       printed += chunk;
     });
