@@ -2,7 +2,7 @@
 export function electionTimes(leaseMs: number) {
   return {
     leaseDurationMs: leaseMs,
-    renewDeadlineMs: (leaseMs * 2) / 3,
-    retryPeriodMs: (leaseMs * 2) / 15,
+    renewDeadlineMs: Math.round((leaseMs * 2) / 3),
+    retryPeriodMs: Math.round((leaseMs * 2) / 15),
   };
 }

@@ -1,0 +1,177 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { TestContext } from "vitest";
+import { commandLinesOf } from "../../examples/control-plane/processes.ts";
+import { signalIfAlive } from "../support/child-processes.ts";
+import { newFolder } from "../support/run-folder.ts";
+import { until } from "../support/until.ts";
+
+export const CWD = fileURLToPath(new URL("../../examples/control-plane", import.meta.url));
+
+/** Of the test itself: several may run at once. */
+type OnFinished = TestContext["onTestFinished"];
+
+/** A line of the workers' log. */
+export interface WorkerEvent {
+  readonly event: "started" | "refused" | "ended";
+  readonly id: string;
+  readonly incarnation: number;
+  readonly pid: number;
+  readonly why?: string;
+}
+
+/** A copy of the control plane, as a process. */
+export interface Copy {
+  readonly name: string;
+  readonly url: string;
+  readonly process: ChildProcess;
+  printed(): string;
+  /** What `GET /state` says of the first group, and who leads. */
+  state(): Promise<State>;
+  ask(method: string, path: string, body?: unknown, key?: string): Promise<{ status: number; text: string }>;
+  /** Ends it. @returns its exit code. */
+  stop(signal: NodeJS.Signals): Promise<number | null>;
+}
+
+export interface State {
+  readonly leader: { readonly identity: string; readonly epoch: number } | null;
+  readonly group: {
+    readonly generation: number;
+    readonly desired: number;
+    readonly converged: boolean;
+    readonly resources: readonly {
+      readonly id: string;
+      readonly incarnation: number;
+      readonly state: string;
+      readonly externalId: string;
+      readonly heartbeatAgeMs?: number;
+    }[];
+  };
+}
+
+/** Copies of one control plane, and their workers. All of them, and the folder, are gone when the test is finished. */
+export async function controlPlane(onFinished: OnFinished, store?: string, prefix?: string) {
+  const folder = await newFolder("control-plane");
+  const ledger = store ?? `sqlite:${join(folder, "ledger.db")}`;
+  // Where there is a file, its workers are beside it.
+  const workers = store === undefined ? join(folder, "ledger.db.workers") : join(folder, "workers");
+  const copies: Copy[] = [];
+
+  function events(): WorkerEvent[] {
+    return readFileSync(join(workers, "log.jsonl"), "utf8")
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as WorkerEvent);
+  }
+
+  /** The workers that run or are stopped, by the process list alone: `id#incarnation`, and the process id. */
+  function living(): Map<string, number> {
+    const started = events().filter(({ event }) => event === "started");
+    const lines = commandLinesOf(started.map(({ pid }) => pid));
+    return new Map(
+      started
+        .filter(({ pid, id, incarnation }) => lines.get(pid)?.includes(` ${workers} worker ${id} ${incarnation} `))
+        .map(({ pid, id, incarnation }) => [`${id}#${incarnation}`, pid]),
+    );
+  }
+
+  onFinished(async () => {
+    // Copies first, so that they replace none of the others.
+    for (const copy of copies) if (!hasEnded(copy.process)) await copy.stop("SIGKILL");
+    await until("no worker is left", () => {
+      for (const pid of living().values()) signalIfAlive(pid, "SIGKILL");
+      return living().size === 0;
+    }).catch(() => {});
+    await rm(folder, { recursive: true, force: true, maxRetries: 3 });
+  });
+
+  return {
+    folder,
+    workers,
+    events,
+    living,
+
+    async start(name: string, ...args: string[]): Promise<Copy> {
+      const where = ["--store", ledger, "--port", "0", "--name", name];
+      if (store !== undefined) where.push("--workers", workers);
+      if (prefix !== undefined) where.push("--prefix", prefix);
+      const copy = await startCopy(name, [...where, ...args]);
+      copies.push(copy);
+      return copy;
+    },
+  };
+}
+
+export type ControlPlane = Awaited<ReturnType<typeof controlPlane>>;
+
+async function startCopy(name: string, args: readonly string[]): Promise<Copy> {
+  const server = spawn(process.execPath, ["--import", "tsx", "server.ts", ...args], {
+    cwd: CWD,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let printed = "";
+  server.stdout.on("data", (chunk) => {
+    printed += chunk;
+  });
+  await until(`${name} answers`, () => hasEnded(server) || /^control plane on http\S+$/m.test(printed));
+  const [, url] = /^control plane on (http\S+)$/m.exec(printed) ?? [];
+  if (url === undefined) throw new Error(`${name} ended: ${printed}`);
+
+  return {
+    name,
+    url,
+    process: server,
+    printed: () => printed,
+    async state() {
+      const response = await fetch(`${url}/state`);
+      if (response.status !== 200) throw new Error(await response.text());
+      const { leader, groups } = (await response.json()) as { leader: State["leader"]; groups: State["group"][] };
+      return { leader, group: groups[0] as State["group"] };
+    },
+    async ask(method, path, body, key) {
+      const response = await fetch(`${url}${path}`, {
+        method,
+        headers: {
+          ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+          ...(key === undefined ? {} : { "Idempotency-Key": key }),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+      return { status: response.status, text: await response.text() };
+    },
+    async stop(signal) {
+      const ended = once(server, "exit");
+      server.kill(signal);
+      return (await ended)[0] as number | null;
+    },
+  };
+}
+
+function hasEnded({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode !== null || signalCode !== null;
+}
+
+/** Waits until a copy says that there are so many workers, as desired, and the process list bears it out. */
+export async function untilConverged(plane: ControlPlane, copy: Copy, count: number): Promise<State> {
+  let state: State | undefined;
+  await until(`${count} workers are there, as ${copy.name} says`, async () => {
+    state = await copy.state();
+    const { converged, desired, resources } = state.group;
+    const told = resources.map(({ id, incarnation, externalId }) => `${id}#${incarnation} ${externalId}`).sort();
+    const found = [...plane.living()].map(([name, pid]) => `${name} ${pid}`).sort();
+    return converged && desired === count && told.length === count && told.join() === found.join();
+  });
+  return state as State;
+}
+
+/** Incarnations that were started more often than once. */
+export function startedTwice(events: readonly WorkerEvent[]): string[] {
+  const started = events
+    .filter(({ event }) => event === "started")
+    .map(({ id, incarnation }) => `${id}#${incarnation}`);
+  return started.filter((name, index) => started.indexOf(name) !== index);
+}

@@ -1,0 +1,116 @@
+import { linkSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { NotFound } from "evenkeel";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createMachine, type Machine } from "../../examples/control-plane/machine.ts";
+import { signalIfAlive } from "../support/child-processes.ts";
+import { newFolder } from "../support/run-folder.ts";
+import { until } from "../support/until.ts";
+
+const ctx = (idempotencyKey: string) => ({
+  idempotencyKey,
+  fencingToken: 1,
+  attempt: 1,
+  signal: AbortSignal.timeout(60_000),
+});
+
+describe("the machine of examples/control-plane", () => {
+  let folder: string;
+  let machine: Machine;
+
+  /** Another copy's view of the same machine. */
+  const view = (): Machine =>
+    createMachine({
+      folder,
+      group: "worker",
+      // Nobody answers, and no worker ends of it.
+      servers: async () => ["http://127.0.0.1:1"],
+      beatMs: 1_000,
+      orphanMs: 600_000,
+      onEnded: () => {},
+    });
+
+  const events = () =>
+    readFileSync(join(folder, "log.jsonl"), "utf8")
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => JSON.parse(line).event as string);
+
+  const fileOf = (name: string): string => join(folder, "worker", name);
+
+  beforeEach(async () => {
+    folder = await newFolder("control-plane-machine");
+    machine = view();
+  });
+  afterEach(async () => {
+    for (const { externalId } of machine.observe()) signalIfAlive(Number(externalId), "SIGKILL");
+    await until("none is left", () => [...machine.observe()].length === 0);
+    rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+  });
+
+  it("starts one process for a key, whoever asks, however often, and at whatever moment", async () => {
+    const worker = { id: "worker-1", incarnation: 1 };
+    const together = await Promise.all([1, 2, 3].map(() => view().start(worker, ctx("key"))));
+    const again = await view().start(worker, ctx("key"));
+    expect(new Set([...together, again]).size).toBe(1);
+    expect(machine.observe()).toEqual([{ ...worker, externalId: String(again) }]);
+    await until("the others have ended", () => events().length === 3);
+    expect(events().sort()).toEqual(["refused", "refused", "started"]);
+  });
+
+  it("answers what a key has made also when that has ended, and makes nothing", async () => {
+    const worker = { id: "worker-1", incarnation: 1 };
+    const pid = await machine.start(worker, ctx("key"));
+    process.kill(pid, "SIGKILL");
+    await until("it has ended", () => [...machine.observe()].length === 0);
+    expect([await machine.start(worker, ctx("key")), await view().start(worker, ctx("key"))]).toEqual([pid, pid]);
+    expect([[...view().observe()], events()]).toEqual([[], ["started"]]);
+  });
+
+  it("starts nothing any more that was to end before it began", async () => {
+    const worker = { id: "worker-1", incarnation: 1 };
+    expect(() => machine.signal(worker, "SIGTERM", ctx("end"))).toThrow(NotFound);
+    await view().start(worker, ctx("key"));
+    // Nor what was under way already, and comes now.
+    rmSync(fileOf("worker-1#1"));
+    const late = view().start(worker, ctx("key"));
+    linkSync(decoy(), fileOf("worker-1#1"));
+    await late;
+    await until("it has ended", () => events().length === 1);
+    expect([events(), machine.observe()]).toEqual([["refused"], []]);
+  });
+
+  it("takes no other process for a worker, and leaves it alone", async () => {
+    writeFileSync(fileOf("worker-1#1"), JSON.stringify({ pid: process.pid, key: "key" }));
+    expect(machine.observe()).toEqual([]);
+    expect(() => machine.signal({ id: "worker-1", incarnation: 1 }, "SIGKILL", ctx("end"))).toThrow(NotFound);
+
+    // Neither a worker of the same name and another incarnation.
+    const pid = await machine.start({ id: "worker-2", incarnation: 2 }, ctx("other"));
+    writeFileSync(fileOf("worker-2#1"), JSON.stringify({ pid, key: "other" }));
+    expect(view().observe()).toEqual([{ id: "worker-2", incarnation: 2, externalId: String(pid) }]);
+    expect(() => view().signal({ id: "worker-2", incarnation: 1 }, "SIGKILL", ctx("end"))).toThrow(NotFound);
+    expect(machine.observe()).toHaveLength(1);
+  });
+
+  it("forgets what has ended, and not what lives", async () => {
+    const [ended, alive] = [
+      { id: "worker-1", incarnation: 1 },
+      { id: "worker-2", incarnation: 1 },
+    ];
+    const pid = await machine.start(ended, ctx("1"));
+    const other = await machine.start(alive, ctx("2"));
+    process.kill(pid, "SIGKILL");
+    await until("it has ended", () => [...machine.observe()].length === 1);
+    machine.forgetEnded();
+    expect(await machine.start(alive, ctx("2"))).toBe(other);
+    expect(await machine.start(ended, ctx("1"))).not.toBe(pid);
+    expect(machine.observe()).toHaveLength(2);
+  });
+
+  function decoy(): string {
+    const file = join(folder, "decoy");
+    writeFileSync(file, JSON.stringify({ pid: 0, key: "end" }));
+    return file;
+  }
+});

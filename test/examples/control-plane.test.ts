@@ -1,0 +1,99 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { describe, expect, it } from "vitest";
+import { until } from "../support/until.ts";
+import { controlPlane, startedTwice, untilConverged } from "./control-plane-copies.ts";
+
+/** Runs the command line that the copy printed below a sentence. */
+async function runPrinted(printed: string, sentence: RegExp): Promise<string> {
+  const lines = printed.split("\n");
+  const command = lines[lines.findIndex((line) => sentence.test(line)) + 1] ?? "";
+  return (await promisify(execFile)("sh", ["-c", command])).stdout;
+}
+
+describe("examples/control-plane", () => {
+  it("shows a newcomer how workers come, go, are replaced, and outlive the program", async ({ onTestFinished }) => {
+    const plane = await controlPlane(onTestFinished);
+    const first = await plane.start("first");
+    await untilConverged(plane, first, 10);
+
+    const page = await fetch(first.url);
+    expect([page.status, page.headers.get("content-type")]).toEqual([200, expect.stringContaining("text/html")]);
+    expect(await page.text()).toContain("<html");
+
+    expect(await runPrinted(first.printed(), /^Lower /)).toBe('{"group":"worker","generation":2,"desired":5}');
+    const five = await untilConverged(plane, first, 5);
+    expect(five.group.resources.map(({ id }) => id)).toEqual([0, 1, 2, 3, 4].map((index) => `worker-${index}`));
+
+    await runPrinted(first.printed(), /^Kill /);
+    await until("another one takes its place", () => plane.living().has("worker-3#2"));
+    const replaced = await untilConverged(plane, first, 5);
+    expect(replaced.group.resources[3]).toMatchObject({ id: "worker-3", incarnation: 2, reason: "NotObserved" });
+    // The others are the same processes.
+    const others = ({ group }: typeof five) => group.resources.filter(({ id }) => id !== "worker-3").map(pidOf);
+    expect(others(replaced)).toEqual(others(five));
+
+    expect(await first.stop("SIGTERM")).toBe(0);
+    expect(first.printed()).toMatch(/^Workers go on without it\./m);
+    const before = plane.living();
+    const endedAt = performance.now();
+    const second = await plane.start("second");
+    const taken = await untilConverged(plane, second, 5);
+    expect(taken.group.resources.map(pidOf)).toEqual(replaced.group.resources.map(pidOf));
+    await until("each of them beats through the second, wherever that is", async () => {
+      const { group } = await second.state();
+      const sinceMs = performance.now() - endedAt;
+      return group.resources.every(({ heartbeatAgeMs = Number.POSITIVE_INFINITY }) => heartbeatAgeMs < sinceMs - 500);
+    });
+    expect(plane.living()).toEqual(before);
+    expect(plane.events().filter(({ event }) => event === "started")).toHaveLength(11);
+    expect(startedTwice(plane.events())).toEqual([]);
+  });
+
+  it("makes one resource of doubled and retried requests, and of other keys for it", async ({ onTestFinished }) => {
+    const plane = await controlPlane(onTestFinished);
+    const copy = await plane.start("only", "--desired", "0");
+    const post = (key: string) => copy.ask("POST", "/resources", { id: "mine", spec: { colour: "blue" } }, key);
+    const doubled = await Promise.all(Array.from({ length: 10 }, () => post("doubled")));
+    expect(doubled.filter(({ status }) => status !== 201 && status !== 409)).toEqual([]);
+    const retried = await post("doubled");
+    expect(retried).toEqual({
+      status: 201,
+      text: '{"group":"worker","id":"mine","created":true,"generation":2}',
+    });
+    for (const { text } of doubled.filter(({ status }) => status === 201)) expect(text).toBe(retried.text);
+    expect(await post("another")).toEqual({ status: 200, text: expect.stringContaining('"created":false') });
+
+    const { group } = await untilConverged(plane, copy, 1);
+    expect([group.generation, [...plane.living().keys()]]).toEqual([2, ["mine#1"]]);
+    const deleted = await Promise.all([1, 2, 3].map(() => copy.ask("DELETE", "/resources/mine", undefined, "gone")));
+    expect(deleted.some(({ status }) => status === 204)).toBe(true);
+    expect(await copy.ask("DELETE", "/resources/mine", undefined, "gone")).toEqual({ status: 204, text: "" });
+    await untilConverged(plane, copy, 0);
+    expect(plane.events().map(({ event, id }) => `${id} ${event}`)).toEqual(["mine started", "mine ended"]);
+  });
+
+  it("is rid of workers that nobody answers, and makes others when it comes back", async ({ onTestFinished }) => {
+    const plane = await controlPlane(onTestFinished);
+    const args = ["--desired", "3", "--stale-ms", "5000", "--orphan-ms", "1500", "--lease-ms", "2000"];
+    const first = await plane.start("first", ...args);
+    await untilConverged(plane, first, 3);
+    await first.stop("SIGKILL");
+    await until("they have ended", () => plane.living().size === 0);
+    const ended = plane.events().filter(({ event }) => event === "ended");
+    expect(ended.map(({ why }) => why)).toEqual(Array(3).fill("no control plane has answered"));
+
+    const second = await plane.start("second", ...args);
+    const { group } = await untilConverged(plane, second, 3);
+    expect(group.resources.map(({ id, incarnation }) => `${id}#${incarnation}`)).toEqual([
+      "worker-0#2",
+      "worker-1#2",
+      "worker-2#2",
+    ]);
+    expect(startedTwice(plane.events())).toEqual([]);
+  });
+});
+
+function pidOf({ externalId }: { readonly externalId: string }): string {
+  return externalId;
+}
