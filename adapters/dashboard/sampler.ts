@@ -27,7 +27,8 @@ export class Sampler {
   #look: ReturnType<typeof ledgerLook>;
   #sight: { readonly found: Sight; readonly atMs: number; readonly of: "all" | "groups" } | undefined;
   #timer: Timer | undefined;
-  #isLooking = false;
+  /** At what is being looked. */
+  #looksAt: "all" | "groups" | undefined;
   #isAskedAgain = false;
   #watchedAtMs = 0;
 
@@ -48,7 +49,7 @@ export class Sampler {
     const sight = this.#sight;
     const isFresh = sight?.of === "all" && clock.monotonic() < sight.atMs + intervalMs;
     if (isFresh) void this.#tell(viewer, sight.found);
-    else this.lookSoon();
+    else if (this.#looksAt !== "all") this.lookSoon();
     return () => {
       this.#viewers.delete(viewer);
       this.#watchedAtMs = clock.monotonic();
@@ -57,7 +58,7 @@ export class Sampler {
 
   /** Looks now, or once more after the look that is under way: something has changed. */
   lookSoon(): void {
-    if (this.#isLooking) this.#isAskedAgain = true;
+    if (this.#looksAt !== undefined) this.#isAskedAgain = true;
     else if (this.#viewers.size > 0) void this.#run();
   }
 
@@ -70,16 +71,16 @@ export class Sampler {
 
   async #run(): Promise<void> {
     const { clock, intervalMs } = this.#settings;
-    this.#timer?.clear();
-    this.#isLooking = true;
-    this.#isAskedAgain = false;
     const of = this.#viewers.size > 0 ? "all" : "groups";
+    this.#timer?.clear();
+    this.#looksAt = of;
+    this.#isAskedAgain = false;
     const found = await this.#look(of);
     if (this.#ended.signal.aborted) return;
     this.#sight = { found, atMs: clock.monotonic(), of };
     this.#history.add(found.at, found.groups.groups ?? [], found.groups.fresh);
     await Promise.all(Array.from(this.#viewers, (viewer) => this.#tell(viewer, found)));
-    this.#isLooking = false;
+    this.#looksAt = undefined;
     if (this.#ended.signal.aborted) return;
     if (this.#viewers.size === 0 && clock.monotonic() >= this.#watchedAtMs + LINGER_MS) return this.#rest();
     const pauseMs = this.#isAskedAgain ? 0 : intervalMs;
