@@ -186,6 +186,75 @@ export const brokenResources: Readonly<Record<string, (clock: ManualClock) => Le
     apply: (request, call) => inner.apply({ ...request, epoch: 0 }, call),
     setDesired: (request, call) => inner.setDesired({ ...request, epoch: 0 }, call),
   })),
+  "ignores the generation that a wish is meant for": breaking(({ inner }) => ({
+    setDesired: ({ ifGeneration: _ifGeneration, ...request }, call) => inner.setDesired(request, call),
+  })),
+  "takes a wish for a generation for one that comes too late": breaking(({ inner }) => ({
+    async setDesired(request, call) {
+      const { generation } = await inner.getDesired(request.group, call);
+      const isMeant = request.ifGeneration !== undefined && request.ifGeneration === generation;
+      return isMeant ? { status: "conflict", generation } : inner.setDesired(request, call);
+    },
+  })),
+  "sets what it says that it did not": breaking(({ inner }) => ({
+    async setDesired(request, call) {
+      const answer = await inner.setDesired(request, call);
+      const { ifGeneration: _ifGeneration, ...anyhow } = request;
+      if (answer.status === "conflict") await inner.setDesired(anyhow, call);
+      return answer;
+    },
+  })),
+  "takes the same text for the same wish": breaking(({ inner }) => ({
+    async setDesired(request, call) {
+      const answer = await inner.setDesired(request, call);
+      const { desired } = await inner.getDesired(request.group, call);
+      const isThere = answer.status === "conflict" && desired === request.desired;
+      return isThere ? { status: "set", generation: answer.generation } : answer;
+    },
+  })),
+  "reads the generation first and sets second": breaking(({ inner }) => ({
+    async setDesired({ ifGeneration, ...request }, call) {
+      const { generation } = await inner.getDesired(request.group, call);
+      await Promise.resolve();
+      const isMeant = ifGeneration === undefined || ifGeneration === generation;
+      return isMeant ? inner.setDesired(request, call) : { status: "conflict", generation };
+    },
+  })),
+  "does not know the nonce of a wish again": breaking(({ inner }) => {
+    const seen = new Set<string>();
+    return {
+      async setDesired(request, call) {
+        const answer = await inner.setDesired(request, call);
+        const isAgain = seen.has(request.nonce) && request.ifGeneration !== undefined && answer.status === "set";
+        seen.add(request.nonce);
+        return isAgain ? { status: "conflict", generation: answer.generation } : answer;
+      },
+    };
+  }),
+  "knows the nonce of a wish for ever": breaking(({ inner }) => {
+    const seen = new Map<string, number>();
+    return {
+      async setDesired(request, call) {
+        const answer = await inner.setDesired(request, call);
+        if (answer.status === "set") seen.set(request.nonce, answer.generation);
+        const generation = seen.get(request.nonce);
+        return answer.status === "conflict" && generation !== undefined ? { status: "set", generation } : answer;
+      },
+    };
+  }),
+  "forgets the epoch of a wish that comes too late": breaking(({ inner }) => ({
+    async setDesired(request, call) {
+      const { generation, epoch } = await inner.getDesired(request.group, call);
+      const isLate = request.ifGeneration !== undefined && request.ifGeneration !== generation;
+      return isLate && request.epoch >= epoch ? { status: "conflict", generation } : inner.setDesired(request, call);
+    },
+  })),
+  "tells a wish that comes too late nothing of the generation": breaking(({ inner }) => ({
+    async setDesired(request, call) {
+      const answer = await inner.setDesired(request, call);
+      return answer.status === "conflict" ? { ...answer, generation: request.ifGeneration ?? 0 } : answer;
+    },
+  })),
   "fences writes but not what is desired": breaking(({ inner }) => ({
     async setDesired(request, call) {
       const { epoch } = await inner.getDesired(request.group, call);

@@ -21,7 +21,8 @@ type Breakage = (parts: Parts) => Partial<ExecutionStore> & { readonly close?: (
 
 const CALL = { timeoutMs: 1_000 };
 
-function breaking(breakage: Breakage): (clock: ManualClock) => LedgerStore {
+/** A store as `breakage` makes it of the reference store. */
+export function breaking(breakage: Breakage): (clock: ManualClock) => LedgerStore {
   return (clock) => {
     const store = memoryStore({ clock });
     const latest = new Map<string, Holder>();

@@ -10,7 +10,9 @@ import { KEYED_CAPABILITIES } from "../support/keyed-ledger.ts";
 import { brokenFences } from "./broken-fences.ts";
 import { brokenLeases } from "./broken-leases.ts";
 import { brokenLedgers } from "./broken-ledgers.ts";
+import { brokenRecency } from "./broken-recency.ts";
 import { brokenResources } from "./broken-resources.ts";
+import { brokenSeizures } from "./broken-seizures.ts";
 import { brokenStores } from "./broken-stores.ts";
 import { copyingStores, lateStores } from "./late-stores.ts";
 
@@ -109,6 +111,24 @@ describe("storeConformance", () => {
 
   it.concurrent.each(broken)("finds out a store that %s", async (_name, make) => {
     await expectFoundOut(wrapped(make));
+  });
+
+  const of = (groups: RegExp, make: (clock: ManualClock) => LedgerStore) =>
+    wrapped(make).filter(({ name }) => groups.test(name));
+  const { "changes nothing": seizesRightly, ...seizesWrongly } = brokenSeizures;
+
+  it("passes a store whose seizures are remembered, as those of the broken ones are", async () => {
+    const results = await runSuite(of(/^seizure:/, seizesRightly as (clock: ManualClock) => LedgerStore));
+    expect(failures(results)).toEqual([]);
+    expect(results.length).toBeGreaterThan(15);
+  });
+
+  it.concurrent.each(Object.entries(seizesWrongly))("finds out a store whose seizures %s", async (_name, make) => {
+    await expectFoundOut(of(/^seizure:/, make));
+  });
+
+  it.concurrent.each(Object.entries(brokenRecency))("finds out a store that %s", async (_name, make) => {
+    await expectFoundOut(of(/^(recency|purge):/, make));
   });
 
   const RESOURCES = /^(resources|desired state and epochs|heartbeats|lists of resources|changes|closing):/;
