@@ -1,0 +1,155 @@
+import { trace } from "@opentelemetry/api";
+import { Reconciler } from "evenkeel";
+import { memoryStore } from "evenkeel/memory";
+import { describe, expect, it } from "vitest";
+import { settle } from "../../reconcile/reconciler-kit.ts";
+import { fakeFleet, setUpReconciler } from "../../reconcile/set-up.ts";
+import { setUpTelemetry } from "./telemetry.ts";
+
+describe("the metrics of a reconciler", () => {
+  it("are there at 0 before its first pass, but for the histograms, which begin with their first observation", async () => {
+    const { onEvent, series } = setUpTelemetry();
+    const { reconciler } = setUpReconciler({ onEvent });
+    const exported = (await series()).filter(({ name }) => /^(reconciler|workqueue)_/.test(name));
+    expect(exported.every(({ value, labels }) => value === 0 && labels["name"] === "web")).toBe(true);
+    const said = reconciler.metrics().filter(({ kind }) => kind !== "histogram");
+    for (const { name, labels } of said) expect(exported).toContainEqual({ name, labels, value: 0 });
+    const own = exported.filter(({ name }) => !said.some((sample) => sample.name === name));
+    expect(new Set(own.map(({ name }) => name))).toEqual(
+      new Set(["reconciler_pass_failures_total", "reconciler_unknown_answers_total"]),
+    );
+  });
+
+  it("are at every scrape what the reconciler says then", async () => {
+    const { onEvent, series, value } = setUpTelemetry();
+    const { reconciler, clock } = setUpReconciler({ onEvent });
+    await reconciler.setDesired(30);
+    reconciler.start();
+    await settle(clock);
+    const exported = await series();
+    for (const sample of reconciler.metrics()) {
+      if (sample.kind === "histogram") continue;
+      expect(exported).toContainEqual({ name: sample.name, labels: sample.labels, value: sample.value });
+    }
+    expect(await value("reconciler_observed", { state: "PROVISIONED" })).toBe(30);
+    await reconciler.setDesired(10);
+    await settle(clock);
+    expect(await value("reconciler_observed", { state: "PROVISIONED" })).toBe(10);
+    expect(await value("reconciler_actions_total", { action: "terminate", result: "done" })).toBe(20);
+    await reconciler.stop();
+  });
+
+  it("have the histograms that the reconciler itself counts", async () => {
+    const { onEvent, value, scrape } = setUpTelemetry();
+    const fleet = fakeFleet();
+    const { reconciler, clock } = setUpReconciler({
+      onEvent,
+      create: async (resource, ctx) => {
+        await clock.sleep(700);
+        return fleet.callbacks.create(resource, ctx);
+      },
+    });
+    await reconciler.setDesired(1);
+    reconciler.start();
+    await settle(clock);
+    reconciler.wake();
+    await clock.advance(700);
+    for (const sample of reconciler.metrics()) {
+      if (sample.kind !== "histogram") continue;
+      expect(await value(`${sample.name}_count`)).toBe(sample.count);
+      expect(await value(`${sample.name}_sum`)).toBe(sample.sum);
+      for (const { le, count } of sample.buckets)
+        expect(await value(`${sample.name}_bucket`, { le: String(le) })).toBe(count);
+    }
+    expect(await scrape()).toContain("# TYPE workqueue_work_duration_seconds histogram");
+    expect(await value("reconciler_pass_duration_seconds_count")).toBe(2);
+    expect(await value("reconciler_pass_duration_seconds_sum")).toBe(0.7);
+    await reconciler.stop();
+  });
+
+  it("are those of the newest of one name, and of every other name", async () => {
+    const { onEvent, value } = setUpTelemetry();
+    const store = memoryStore();
+    const create = (name: string) => new Reconciler({ name, store, onEvent, ...fakeFleet().callbacks });
+    const [older, other] = [create("web"), create("db")];
+    await older.setDesired(3);
+    await older.reconcile();
+    await other.setDesired(2);
+    await other.reconcile();
+    expect(await value("reconciler_desired", { name: "web" })).toBe(3);
+    const newer = create("web");
+    expect(await value("reconciler_desired", { name: "web" })).toBe(0);
+    await newer.reconcile();
+    expect(await value("reconciler_desired", { name: "web" })).toBe(3);
+    expect(await value("reconciler_desired", { name: "db" })).toBe(2);
+  });
+
+  it("count passes that failed, and answers that nothing could be concluded from", async () => {
+    const { onEvent, value, spans } = setUpTelemetry();
+    let isDown = false;
+    const faults = { decide: () => (isDown ? ("lostRequest" as const) : undefined) };
+    const observe = () => Promise.reject(new TypeError("no"));
+    const { reconciler, clock } = setUpReconciler({ onEvent, observe }, faults);
+    reconciler.start();
+    await settle(clock);
+    expect(await value("reconciler_unknown_answers_total", { of: "observe" })).toBeGreaterThan(0);
+    expect(await value("reconciler_unknown_answers_total", { of: "desired" })).toBe(0);
+    isDown = true;
+    reconciler.wake();
+    await clock.advance(20_000);
+    expect(await value("reconciler_pass_failures_total")).toBeGreaterThan(0);
+    const failed = spans().find(({ attributes }) => attributes["error.type"] !== undefined);
+    expect(failed).toMatchObject({ name: "reconcile web", attributes: { "error.type": "STORE_UNAVAILABLE" } });
+    isDown = false;
+    await Promise.all([reconciler.stop(), clock.advance(60_000)]);
+  });
+});
+
+describe("the span of a pass", () => {
+  it("is one each, with its actions, below what is active where it was asked for", async () => {
+    const { onEvent, spans, inside } = setUpTelemetry();
+    const fleet = fakeFleet();
+    const { reconciler, clock } = setUpReconciler({
+      onEvent,
+      create: async (resource, ctx) => {
+        if (resource.id === "web-1") throw Object.assign(new Error("no"), { code: "E_QUOTA" });
+        expect(trace.getActiveSpan()).toBeDefined();
+        return fleet.callbacks.create(resource, ctx);
+      },
+    });
+    await reconciler.setDesired(2);
+    const request = await inside("request", async (span) => {
+      await reconciler.reconcile();
+      return span.spanContext();
+    });
+    const [pass] = spans();
+    expect(pass).toMatchObject({
+      name: "reconcile web",
+      parentSpanContext: { spanId: request.spanId },
+      attributes: { "evenkeel.reconciler": "web", "evenkeel.actions": 2, "evenkeel.converged": false },
+    });
+    const actions = pass?.events.filter(({ name }) => name === "action").map(({ attributes }) => attributes);
+    expect(actions).toEqual([
+      { "evenkeel.action": "create", "evenkeel.reason": "Missing", "evenkeel.result": "done" },
+      {
+        "evenkeel.action": "create",
+        "evenkeel.reason": "Missing",
+        "evenkeel.result": "failed",
+        "error.type": "E_QUOTA",
+      },
+    ]);
+    await clock.advance(60_000);
+    await reconciler.reconcile();
+    const [, , again] = spans();
+    expect(again?.events.filter(({ name }) => name === "action")).toHaveLength(1);
+  });
+
+  it("holds no more actions than a span does", async () => {
+    const { onEvent, spans } = setUpTelemetry();
+    const { reconciler } = setUpReconciler({ onEvent });
+    await reconciler.setDesired(400);
+    await reconciler.reconcile();
+    expect(spans()).toMatchObject([{ attributes: { "evenkeel.actions": 400 }, droppedEventsCount: 0 }]);
+    expect(spans()[0]?.events).toHaveLength(128);
+  });
+});
