@@ -311,11 +311,12 @@ export function viewOf(stored: ExecutionRecord | undefined, nowMs: number): Exec
 }
 
 /** The order of {@link ExecutionStore.recent}. */
-export function compareRecency(a: CreatedRecord, b: CreatedRecord): number {
+export function compareRecency(
+  a: Pick<ExecutionRecord, "id" | "createdAt">,
+  b: Pick<ExecutionRecord, "id" | "createdAt">,
+): number {
   return b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1);
 }
-
-type CreatedRecord = Pick<ExecutionRecord, "id" | "createdAt">;
 
 /** The error of a record that can't be understood. `what` names the part, never its content. */
 export function recordCorrupt(what: string, options?: ErrorOptions): EvenkeelError {
