@@ -1,4 +1,5 @@
 import type { Command } from "./command.ts";
+import { doctor } from "./doctor.ts";
 import { executionsComplete } from "./executions-complete.ts";
 import { executionsList } from "./executions-list.ts";
 import { executionsRelease } from "./executions-release.ts";
@@ -15,5 +16,6 @@ export const COMMANDS: readonly Command[] = [
   executionsComplete,
   leasesList,
   purge,
+  doctor,
   migrate,
 ];

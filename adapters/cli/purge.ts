@@ -1,4 +1,5 @@
 import { SingleBar } from "cli-progress";
+import type { LedgerStore } from "../../src/store.ts";
 import { type CommandContext, command } from "./command.ts";
 import { durationText } from "./duration-text.ts";
 import { EXIT } from "./exit-status.ts";
@@ -11,7 +12,9 @@ interface Purged {
   resources: number;
 }
 
-interface Terms extends Pick<CommandContext<unknown>, "store" | "conclude" | "signal" | "output"> {
+interface Terms extends Pick<CommandContext<unknown>, "conclude" | "signal" | "output"> {
+  /** Opened before anything is deleted: it is not to be had any more once the command is interrupted. */
+  readonly ledger: LedgerStore;
   readonly batch: number;
 }
 
@@ -33,7 +36,7 @@ export const purge = command({
   async run(context) {
     const { options, json, output, signal } = context;
     const { group, batch } = options;
-    const terms = { ...context, batch };
+    const terms = { ...context, batch, ledger: await context.store() };
     const purged: Purged = { executions: 0, resources: 0 };
     if (group === undefined) await purgeExecutions(purged, terms);
     for await (const name of group === undefined ? groupsOf(terms) : [group]) {
@@ -51,8 +54,8 @@ export const purge = command({
   },
 });
 
-async function purgeExecutions(purged: Purged, { store, conclude, signal, output, batch }: Terms): Promise<void> {
-  const { executions } = await store();
+async function purgeExecutions(purged: Purged, { ledger, conclude, signal, output, batch }: Terms): Promise<void> {
+  const { executions } = ledger;
   const { count: expired } = await conclude((call) => executions.countExpired(call));
   const progress = showProgress(output, expired);
   try {
@@ -71,9 +74,9 @@ async function purgeResources(
   purged: Purged,
   group: string,
   ageMs: number,
-  { store, conclude, signal, batch }: Terms,
+  { ledger, conclude, signal, batch }: Terms,
 ): Promise<void> {
-  const { resources } = await store();
+  const { resources } = ledger;
   while (!signal.aborted) {
     const { purged: now } = await conclude((call) => resources.purge({ group, ageMs, limit: batch }, call));
     purged.resources += now;
@@ -81,8 +84,8 @@ async function purgeResources(
   }
 }
 
-async function* groupsOf({ store, conclude, signal }: Terms): AsyncGenerator<string> {
-  const { resources } = await store();
+async function* groupsOf({ ledger, conclude, signal }: Terms): AsyncGenerator<string> {
+  const { resources } = ledger;
   for (let after: string | undefined; !signal.aborted; ) {
     const request = { limit: GROUPS_A_PAGE, ...(after === undefined ? {} : { after }) };
     const groups = await conclude((call) => resources.listGroups(request, call));
