@@ -8,8 +8,15 @@ const KINDS = ["first", "takeover"] as const;
 const SOURCES: readonly Extract<ExecutionEvent, { type: "replayed" }>["from"][] = ["store", "cache", "waiting"];
 const LOSSES: readonly LeaseLossReason[] = ["deadline", "lost", "missing", "finalized"];
 const BURIALS: readonly Extract<ExecutionEvent, { type: "tombstoned" }>["reason"][] = ["not_encodable", "too_large"];
-/** Those that come up in a service that is used as it should be; others begin with their first. */
-const REJECTIONS = ["IN_PROGRESS", "WAIT_TIMEOUT", "TOO_MANY_WAITERS", "ABANDONED", "RESULT_NOT_REPLAYABLE"] as const;
+/** Those that somebody has to notice at their first; others begin with it. */
+const REJECTIONS = [
+  "IN_PROGRESS",
+  "WAIT_TIMEOUT",
+  "TOO_MANY_WAITERS",
+  "ABANDONED",
+  "RESULT_NOT_REPLAYABLE",
+  "RECORD_CORRUPT",
+] as const;
 
 /** The metrics `idempotency_*`. */
 export function executionMetrics(meter: Meter): (event: EvenkeelEvent) => void {

@@ -134,6 +134,11 @@ export class PassRunner<Spec> {
     return this.#notes.metrics.samples();
   }
 
+  /** What the last pass measured is not so any more, as far as we know. */
+  forgetMeasured(): void {
+    this.#notes.metrics.forgetMeasured();
+  }
+
   wake(id?: string): void {
     this.#retries.wake(id);
     if (id !== undefined) this.#survey.view.touch(id);

@@ -13,6 +13,8 @@ const LEADERSHIP_POLL_MS = 1_000;
 export interface LoopWork {
   pass(terms: PassTerms): Promise<PassResult>;
   emit(event: BareEvent): void;
+  /** Another process leads: what was measured here is of the past. */
+  forgetMeasured(): void;
   /** Aborted once passes are to end at once. */
   readonly signal: AbortSignal;
 }
@@ -117,6 +119,7 @@ export class ReconcilerLoop {
     this.#noteStall();
     if (leader !== undefined && !leader.isLeader()) {
       this.#lastEpoch = undefined;
+      this.#work.forgetMeasured();
       return Math.min(LEADERSHIP_POLL_MS, resyncIntervalMs);
     }
     if (leader !== undefined && leader.epoch !== this.#lastEpoch) {

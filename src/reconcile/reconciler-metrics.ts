@@ -80,6 +80,12 @@ export class ReconcilerMetrics {
     else this.#unconverged ??= new Stopwatch(this.#clock);
   }
 
+  /** As before the first pass. What was counted stays. */
+  forgetMeasured(): void {
+    this.#measured = NOTHING;
+    this.#unconverged = undefined;
+  }
+
   samples(): MetricSample[] {
     const { desired, states, drift, converged } = this.#measured;
     return [

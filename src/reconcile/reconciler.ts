@@ -129,6 +129,7 @@ export class Reconciler<Spec = unknown> {
     const work = {
       pass: (terms: PassTerms) => period.run((bounds) => this.#inTurn(() => this.#runner.run({ ...terms, ...bounds }))),
       emit: (event: BareEvent) => this.#emit(event),
+      forgetMeasured: () => this.#runner.forgetMeasured(),
       signal: period.signal,
     };
     this.#loop = new ReconcilerLoop(this.#settings, work, this.#grace, period.begun());
@@ -201,7 +202,10 @@ export class Reconciler<Spec = unknown> {
     return this.#lastPass;
   }
 
-  /** The metrics `reconciler_*` and `workqueue_*`. All are there from the beginning; those of the queue begin anew with `start()`. */
+  /**
+   * The metrics `reconciler_*` and `workqueue_*`. All are there from the beginning; those of the queue begin anew with `start()`. While
+   * another process leads, whose loop knows better, the gauges `reconciler_*` are 0.
+   */
   metrics(): MetricSample[] {
     const queue = this.#loop?.queue ?? new WorkQueue({ name: this.#settings.name, clock: this.#settings.clock });
     return [...this.#runner.metrics(), ...queue.metrics()];

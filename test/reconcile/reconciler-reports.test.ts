@@ -2,7 +2,7 @@ import { type LedgerStore, Reconciler, ResourceLedger } from "evenkeel";
 import { memoryStore } from "evenkeel/memory";
 import { ManualClock } from "evenkeel/testing";
 import { describe, expect, it } from "vitest";
-import { eventsOf, settle } from "./reconciler-kit.ts";
+import { eventsOf, fakeLeader, settle } from "./reconciler-kit.ts";
 import { fakeFleet, setUpReconciler } from "./set-up.ts";
 
 describe("status()", () => {
@@ -210,6 +210,29 @@ describe("metrics()", () => {
     };
     expect(value("reconciler_actions_held_total", "paused")).toBe(8);
     expect(value("reconciler_unconverged_seconds")).toBe(5);
+  });
+});
+
+describe("the gauges of a reconciler whose leader is another process", () => {
+  it("are 0, so that what it saw as a leader is not taken for how things are", async () => {
+    const leader = fakeLeader(1);
+    const { reconciler, clock } = setUpReconciler({ leader, create: () => Promise.reject(new Error("no")) });
+    const value = (name: string) => {
+      const sample = reconciler.metrics().find((other) => other.name === name);
+      return sample !== undefined && "value" in sample ? sample.value : undefined;
+    };
+    await reconciler.setDesired(2);
+    reconciler.start();
+    await clock.advance(60_000);
+    expect([value("reconciler_desired"), value("reconciler_unconverged_seconds")]).toEqual([2, 60]);
+    leader.lose();
+    await clock.advance(3_600_000);
+    expect([value("reconciler_desired"), value("reconciler_unconverged_seconds")]).toEqual([0, 0]);
+    leader.lead(3);
+    await clock.advance(10_000);
+    expect(value("reconciler_desired")).toBe(2);
+    expect(value("reconciler_unconverged_seconds")).toBeLessThanOrEqual(10);
+    await reconciler.stop();
   });
 });
 

@@ -33,6 +33,7 @@ describe("the metrics of executions", () => {
         "idempotency_purged_records_total 0",
         "idempotency_rejections_total ABANDONED 0",
         "idempotency_rejections_total IN_PROGRESS 0",
+        "idempotency_rejections_total RECORD_CORRUPT 0",
         "idempotency_rejections_total RESULT_NOT_REPLAYABLE 0",
         "idempotency_rejections_total TOO_MANY_WAITERS 0",
         "idempotency_rejections_total WAIT_TIMEOUT 0",
