@@ -43,19 +43,19 @@ export function bundledPageForEsbuild(): EsbuildPlugin {
   };
 }
 
-/** For vitest, which knows `?raw` itself. */
+/** For vitest, which would blank what looks like a style sheet: so nothing does. */
 export function bundledPageForVite() {
+  const prefix = "\0bundled-page:";
   return {
     name: "bundled-page",
     enforce: "pre" as const,
     resolveId(source: string, importer: string | undefined) {
-      return source.endsWith("?script") && importer !== undefined
-        ? `\0${resolve(dirname(importer), source)}`
-        : undefined;
+      const isText = SUFFIX.test(source) && importer !== undefined;
+      return isText ? `${prefix}${resolve(dirname(importer), source).replace("?", "|")}.js` : undefined;
     },
     async load(id: string) {
-      if (!id.startsWith("\0") || !id.endsWith("?script")) return undefined;
-      return `export default ${JSON.stringify(await textOf(id.slice(1)))};`;
+      if (!id.startsWith(prefix)) return undefined;
+      return `export default ${JSON.stringify(await textOf(id.slice(prefix.length, -".js".length).replace("|", "?")))};`;
     },
   };
 }
