@@ -8,6 +8,7 @@ import type {
   LeaseStore,
   ReleaseResult,
   RenewResult,
+  SeizeResult,
 } from "../../src/store.ts";
 import { Elapsed } from "../../src/testing/conformance/elapsed.ts";
 import { Invariants } from "../../src/testing/conformance/invariants.ts";
@@ -45,6 +46,14 @@ function watched() {
       tell(answered);
       return store.renew({ id: "id", nonce, token, ...TIMES }, CALL);
     },
+    seize(nonce: string, seen: number, answered: SeizeResult) {
+      tell(answered);
+      return store.seize({ id: "id", token: seen, nonce, ...TIMES }, CALL);
+    },
+    recent(answered: unknown) {
+      tell(answered);
+      return store.recent({ limit: 10 }, CALL);
+    },
     release(nonce: string, token: number, answered: ReleaseResult) {
       tell(answered);
       return store.release({ id: "id", nonce, token, as: { mode: "forget" } }, CALL);
@@ -66,6 +75,10 @@ const outcomeOf = (text: string) => ({ kind: "value", bytes: new TextEncoder().e
 
 function granted(token: number, attempt = 1): AcquiredClaim {
   return { status: "acquired", token, attempt, leaseRemainingMs: 1_000, steps: [] };
+}
+
+function seized(token: number, attempt = 1): SeizeResult {
+  return { status: "seized", token, attempt, leaseRemainingMs: 1_000 };
 }
 
 function outcome(text: string, completedAt = 5): CommittedOutcome {
@@ -125,6 +138,70 @@ const VIOLATIONS: Readonly<Record<string, [RegExp, (store: Watched) => Promise<u
     async (store) => {
       await store.claim("a", granted(1));
       await store.claim("a", granted(1, 2));
+    },
+  ],
+  "a seizure that keeps the token": [
+    /I3/,
+    async (store) => {
+      await store.claim("a", granted(1));
+      await store.seize("b", 1, seized(1));
+    },
+  ],
+  "a commit under a token that was seized": [
+    /I2/,
+    async (store) => {
+      await store.claim("a", granted(1));
+      await store.seize("b", 1, seized(2));
+      await store.complete("a", 1, "x", committed("x"));
+    },
+  ],
+  "a renewal under a token that was seized": [
+    /I7/,
+    async (store) => {
+      await store.claim("a", granted(1));
+      await store.seize("b", 1, seized(2));
+      await store.renew("a", 1, { status: "renewed", leaseRemainingMs: 1_000 });
+    },
+  ],
+  "a new token for a seizure that asks again": [
+    /I4/,
+    async (store) => {
+      await store.claim("a", granted(1));
+      await store.seize("b", 1, seized(2));
+      await store.seize("b", 1, seized(3));
+    },
+  ],
+  "a claim of what is seized": [
+    /I6/,
+    async (store) => {
+      await store.claim("a", granted(1));
+      await store.seize("b", 1, seized(2));
+      await store.claim("c", granted(3, 2));
+    },
+  ],
+  "a seizure of a grant that was not seen": [
+    /I8/,
+    async (store) => {
+      await store.claim("a", granted(1));
+      await store.advance(1_000);
+      await store.claim("b", granted(2, 2));
+      await store.seize("c", 1, seized(3, 2));
+    },
+  ],
+  "a seizure of what is completed": [
+    /I5/,
+    async (store) => {
+      await store.claim("a", granted(1));
+      await store.complete("a", 1, "x", committed("x"));
+      await store.seize("b", 1, seized(2));
+    },
+  ],
+  "other bytes among the recent records": [
+    /I5/,
+    async (store) => {
+      await store.claim("a", granted(1));
+      await store.complete("a", 1, "x", committed("x"));
+      await store.recent([{ id: "id", status: "completed", token: 1, ...outcome("y") }]);
     },
   ],
   "other bytes than were sent": [

@@ -137,6 +137,32 @@ describeRedisServers("redisStore with replicas", () => {
       });
     });
 
+    it("takes nothing for seized that replicas don't have, and has seized it once they do", async () => {
+      await using([driver, { durability: { replicas: 1, timeoutMs: 300 } }], async ({ executions }) => {
+        const claim = await executions.claim(request("n"), CALL);
+        if (claim.status !== "acquired") throw new Error(claim.status);
+        const seizure = { id, token: claim.token, nonce: "operator", leaseMs: 60_000, retentionMs: 60_000 };
+        replica.pause();
+        try {
+          await expect(executions.seize(seizure, CALL)).rejects.toMatchObject({
+            code: "STORE_UNAVAILABLE",
+            cause: { message: "0 of 1 replicas confirmed in time" },
+          });
+        } finally {
+          replica.resume();
+        }
+        const again = (): Promise<unknown> => executions.seize(seizure, CALL).catch(() => undefined);
+        let seized: unknown;
+        await until("it is confirmed", async () => {
+          seized = await again();
+          return seized !== undefined;
+        });
+        const view = await executions.get(id, CALL);
+        expect(seized).toMatchObject({ status: "seized", token: view?.token, attempt: 1 });
+        expect(view?.token).toBeGreaterThan(claim.token);
+      });
+    });
+
     it("keeps no key for a claim that was not confirmed", async () => {
       await using([driver, { durability: { replicas: 1, timeoutMs: 200 } }], async (store) => {
         const options = { store, operation: "o", inFlight: "wait", maxWaitMs: 5_000 } as const;
@@ -180,6 +206,9 @@ describeRedisServers("redisStore with replicas", () => {
             complete: () => executions.complete({ ...absent, retentionMs, outcome }, CALL),
             release: () => executions.release({ ...absent, as: { mode: "forget" } }, CALL),
             step: () => executions.recordStep({ ...absent, step: { position: 0, name: "s", outcome } }, CALL),
+            seize: () => executions.seize({ ...absent, leaseMs: 1, retentionMs }, CALL),
+            recent: () => executions.recent({ limit: 1 }, CALL),
+            expired: () => executions.countExpired(CALL),
             leaseOf: () => leases.get("l", CALL),
             leases: () => leases.list("", CALL),
             acquire: () => leases.acquire({ name: "l", holder: "b", nonce: "m", durationMs: 1 }, CALL),
