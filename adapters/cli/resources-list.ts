@@ -1,0 +1,57 @@
+import type { ResourceRow, ResourceState } from "../../src/store.ts";
+import { command } from "./command.ts";
+import { EXIT } from "./exit-status.ts";
+import { count, oneOf, text } from "./option-spec.ts";
+import { groupNames, resourceRows } from "./resource-rows.ts";
+import { heartbeatText, leaseText, resourceJson } from "./resource-text.ts";
+
+const STATES = ["PENDING", "PROVISIONED", "FAILED", "TERMINATING", "TERMINATED"] as const satisfies ResourceState[];
+
+/** The resources of a group, or of all, each incarnation a row. */
+export const resourcesList = command({
+  name: "resources list",
+  summary: "list the resources of a group, or of all, each incarnation a row",
+  details: ["TERMINATED rows are tombstones: the ledger keeps them for an hour, to know zombies by."],
+  options: {
+    group: text("GROUP", "only resources of this group"),
+    state: oneOf("STATE", "only resources in this state", STATES),
+    limit: count("N", "how many at most", 100),
+  },
+  async run({ options, json, output, store, ask, signal }) {
+    const reader = { store: await store(), ask };
+    const states = options.state === undefined ? {} : { states: [options.state] };
+    const rows: ResourceRow[] = [];
+    for await (const group of options.group === undefined ? groupNames(reader) : [options.group]) {
+      signal.throwIfAborted();
+      // One more than asked for, to know whether there are more.
+      const limit = options.limit + 1 - rows.length;
+      for await (const row of resourceRows(reader, { group, limit, ...states })) rows.push(row);
+      if (rows.length > options.limit) break;
+    }
+    const shown = rows.slice(0, options.limit);
+    const more = rows.length > options.limit;
+    if (json) {
+      output.json({ resources: shown.map(resourceJson), more });
+      return EXIT.done;
+    }
+    if (shown.length === 0) output.line("no resource is there");
+    else {
+      output.table(
+        [
+          ...[{ head: "group" }, { head: "id" }, { head: "inc", align: "right" as const }, { head: "state" }],
+          ...[
+            { head: "gen", align: "right" as const },
+            { head: "heartbeat", align: "right" as const },
+          ],
+          ...[{ head: "lease", align: "right" as const }, { head: "reason" }],
+        ],
+        shown.map((row) => [
+          ...[row.group, row.id, String(row.incarnation), row.state, String(row.generation)],
+          ...[heartbeatText(row), leaseText(row), row.reason ?? ""],
+        ]),
+      );
+    }
+    if (more) output.note(`there are more than ${options.limit}: say --limit`);
+    return EXIT.done;
+  },
+});
