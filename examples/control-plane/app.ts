@@ -7,13 +7,16 @@ import { answerWithProblems } from "./problems.ts";
 import { boardRoutes } from "./routes/board.ts";
 import { desiredRoutes } from "./routes/desired.ts";
 import { heartbeatRoutes } from "./routes/heartbeats.ts";
+import { metricsRoutes } from "./routes/metrics.ts";
 import { resourceRoutes } from "./routes/resources.ts";
 import { stateRoutes } from "./routes/state.ts";
+import type { Telemetry } from "./telemetry.ts";
 
 export interface AppOptions {
   readonly store: LedgerStore;
   readonly groups: Groups;
   readonly copies: Copies;
+  readonly telemetry: Telemetry;
   /** This copy's name. */
   readonly copy: string;
   /** The name of the lease of who leads. */
@@ -24,7 +27,7 @@ export interface AppOptions {
 
 /** What a copy answers over HTTP. */
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
-  const { store, groups, copies } = options;
+  const { store, groups, copies, telemetry } = options;
   const app = Fastify({
     // What is meant is what is sent: "5" is no number, and what is not known is not ignored.
     ajv: { customOptions: { allErrors: true, coerceTypes: false, removeAdditional: false } },
@@ -32,11 +35,12 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   answerWithProblems(app);
   // Whoever can reach it may do everything: there is nobody to tell apart. Say who it is where there is.
   const scope = () => "";
-  await app.register(idempotency, { store, scope, methods: ["POST", "PUT", "DELETE"] });
+  await app.register(idempotency, { store, scope, onEvent: telemetry.onEvent, methods: ["POST", "PUT", "DELETE"] });
   resourceRoutes(app, groups);
   desiredRoutes(app, groups);
   heartbeatRoutes(app, groups, copies);
   stateRoutes(app, options);
+  metricsRoutes(app, telemetry);
   boardRoutes(app, options);
   return app;
 }

@@ -1,4 +1,4 @@
-import { LeaderElector } from "evenkeel";
+import { type EvenkeelEvent, LeaderElector } from "evenkeel";
 import { openStore } from "evenkeel/open";
 import { createApp } from "./app.ts";
 import { orSayWhatIsWrong } from "./bad-input.ts";
@@ -9,6 +9,7 @@ import { groupsOf } from "./groups.ts";
 import { listen } from "./listen.ts";
 import { report } from "./report.ts";
 import { settingsOf } from "./settings.ts";
+import { startTelemetry } from "./telemetry.ts";
 import { thingsToTry } from "./things-to-try.ts";
 
 const ELECTION = "control-plane";
@@ -17,18 +18,25 @@ const settings = await orSayWhatIsWrong(() => settingsOf(process.argv.slice(2)))
 const { name, host, port, leaseMs, orphanMs, prefix, actions } = settings;
 const store = await orSayWhatIsWrong(() => openStore(settings.store, prefix === undefined ? {} : { prefix }));
 
+const telemetry = startTelemetry();
+
+function onEvent(event: EvenkeelEvent): void {
+  telemetry.onEvent(event);
+  report(event);
+}
+
 const elector = new LeaderElector({
   store,
   name: ELECTION,
   identity: name,
   ...electionTimes(leaseMs),
-  onEvent: report,
+  onEvent,
 });
 const copies = createCopies(store, settings);
 const groups = groupsOf(
-  settings.groups.map((group) => createGroup(group, { settings, store, copies, leader: elector, onEvent: report })),
+  settings.groups.map((group) => createGroup(group, { settings, store, copies, leader: elector, onEvent })),
 );
-const app = await createApp({ store, groups, copies, copy: name, election: ELECTION, actions });
+const app = await createApp({ store, groups, copies, telemetry, copy: name, election: ELECTION, actions });
 const url = await orSayWhatIsWrong(() => listen(app, host, port));
 
 copies.join(url);

@@ -11,7 +11,7 @@ async function runPrinted(printed: string, sentence: RegExp): Promise<string> {
   return (await promisify(execFile)("sh", ["-c", command])).stdout;
 }
 
-describe("examples/control-plane", () => {
+describe.concurrent("examples/control-plane", () => {
   it("shows a newcomer how workers come, go, are replaced, and outlive the program", async ({ onTestFinished }) => {
     const plane = await controlPlane(onTestFinished);
     const first = await plane.start("first");

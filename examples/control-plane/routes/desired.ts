@@ -35,7 +35,8 @@ const SCHEMA = {
 export function desiredRoutes(app: FastifyInstance, groups: Groups): void {
   app.put<{ Params: { group: string }; Body: Wanted }>(
     "/desired/:group",
-    { schema: SCHEMA, config: { idempotency: { required: true } } },
+    // The operation is a label of metrics: it must not be of as many values as there may be groups.
+    { schema: SCHEMA, config: { idempotency: { required: true, operation: "PUT /desired/:group" } } },
     async ({ params, body: { desired, resources } }) => {
       const { name, ledger, reconciler } = groups.get(params.group);
       if (desired !== undefined && resources !== undefined)

@@ -64,7 +64,8 @@ export function resourceRoutes(app: FastifyInstance, groups: Groups): void {
   });
 
   // A key is welcome: then a retry is answered as the first was, and not with 404.
-  app.delete<Named>("/resources/:id", { schema: NAMED }, async ({ params: { id }, query }, reply) => {
+  const config = { idempotency: { operation: "DELETE /resources/:id" } };
+  app.delete<Named>("/resources/:id", { schema: NAMED, config }, async ({ params: { id }, query }, reply) => {
     const { name, ledger, reconciler } = groups.get(query.group, "group");
     await ledger.updateDesired((desired: DesiredResource[]) => {
       const others = desired.filter((resource) => resource.id !== id);

@@ -1,0 +1,137 @@
+import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { sqliteStore } from "../../adapters/stores/sqlite.ts";
+import { openDatabase } from "../support/sqlite-files.ts";
+import { settingsOf } from "../../examples/control-plane/settings.ts";
+import { newFolder } from "../support/run-folder.ts";
+import { CWD } from "./control-plane-copies.ts";
+
+interface Ended {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function run(program: string, ...args: string[]): Promise<Ended> {
+  return new Promise((resolve) => {
+    const child = execFile(
+      process.execPath,
+      ["--import", "tsx", program, ...args],
+      { cwd: CWD, timeout: 60_000 },
+      (_error, stdout, stderr) => resolve({ code: child.exitCode ?? -1, stdout, stderr }),
+    );
+  });
+}
+
+/** What the settings are refused with. */
+function refusal(...args: string[]): string {
+  try {
+    settingsOf(args);
+  } catch (error) {
+    return (error as Error).message;
+  }
+  return "";
+}
+
+describe.concurrent("what examples/control-plane is given", () => {
+  let folder: string;
+  const database = (): string => `sqlite:${join(folder, "ledger.db")}`;
+
+  beforeAll(async () => {
+    folder = await newFolder("control-plane-input");
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  /** One line that says what is wrong, exit code 2, and no worker. */
+  async function expectRefused(says: RegExp, ...args: string[]): Promise<void> {
+    const ended = await run("server.ts", ...args);
+    expect(ended).toEqual({ code: 2, stdout: "", stderr: expect.stringMatching(/^[^\n]+\n$/) });
+    expect(ended.stderr).toMatch(says);
+  }
+
+  it("is refused in one line, where the settings can't be meant", async () => {
+    await expectRefused(/--desierd/, "--desierd", "5");
+  });
+
+  it("is refused in one line, where the store is of an unknown URL", async () => {
+    await expectRefused(/mysql/, "--store", "mysql://root:secret@localhost/x", "--workers", join(folder, "none"));
+    expect(existsSync(join(folder, "none", "log.jsonl"))).toBe(false);
+  });
+
+  it("is refused in one line, where the port is another program's", async () => {
+    const server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    try {
+      await expectRefused(new RegExp(`${port}`), "--store", database(), "--port", `${port}`);
+    } finally {
+      server.close();
+    }
+    expect(existsSync(join(folder, "ledger.db.workers", "log.jsonl"))).toBe(false);
+  });
+
+  it("is refused in one line, where the file is no ledger", async () => {
+    const file = join(folder, "letter.db");
+    writeFileSync(file, "Dear Sir or Madam, ".repeat(100));
+    await expectRefused(/is not a SQLite database/, "--store", `sqlite:${file}`, "--port", "0");
+  });
+
+  it("is refused in one line, where the ledger is of a newer format", async () => {
+    const file = join(folder, "newer.db");
+    const store = sqliteStore(file);
+    await store.migrate();
+    await store.close();
+    const handle = openDatabase(file);
+    handle.exec("UPDATE evenkeel_schema SET version = 99");
+    handle.close();
+    await expectRefused(/newer/, "--store", `sqlite:${file}`, "--port", "0");
+  });
+
+  it("is refused in one line, where nobody listens for the engine", async () => {
+    await expectRefused(/^(?!.*secret)/, "--store", "redis://:secret@127.0.0.1:1", "--port", "0");
+  });
+
+  it("is refused in one line, where a test of a server that runs finds none", async () => {
+    const nobody = await run("test-remote.ts", "http://127.0.0.1:1");
+    expect(nobody).toEqual({ code: 2, stdout: "", stderr: "No control plane answers at http://127.0.0.1:1.\n" });
+  });
+
+  it.each([
+    ["--port", "http"],
+    ["--port", "65536"],
+    ["--desired", "-1"],
+    ["--desired", "1e3"],
+    ["--desired", "100000"],
+    ["--lease-ms", "0"],
+    ["--stale-ms", "1.5"],
+    ["--orphan-ms", ""],
+    ["--groups", "worker,"],
+    ["--groups", "../etc"],
+    ["--name", "a/b"],
+  ])("is no number or name: %s=%s", (option, value) => {
+    expect(refusal(`${option}=${value}`)).toMatch(new RegExp(`^${option}.*[.]$`));
+  });
+
+  it("has a default for all of it", () => {
+    expect(settingsOf([])).toEqual({
+      store: "sqlite:control-plane.db",
+      prefix: undefined,
+      port: 3_000,
+      host: "127.0.0.1",
+      desired: 10,
+      groups: ["worker"],
+      workers: join(process.cwd(), "control-plane.db.workers"),
+      leaseMs: 15_000,
+      staleMs: 30_000,
+      orphanMs: 30_000,
+      name: expect.stringContaining(`${process.pid}`),
+      actions: false,
+    });
+    expect(settingsOf(["--store", "redis://db"]).workers).toBe(join(process.cwd(), "control-plane.workers"));
+    expect(refusal("worker")).not.toBe("");
+  });
+});
