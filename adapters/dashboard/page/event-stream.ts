@@ -11,7 +11,7 @@ export interface StreamListener {
 }
 
 /** After a refusal, which an EventSource takes for final. */
-const AGAIN_AFTER_MS = 5_000;
+const AGAIN_AFTER_MS = 2_000;
 /** So many looks may be missing, and at least so much time must pass, before a stream that is still open is taken for dead. */
 const SILENT_LOOKS = 4;
 const SILENT_MS = 15_000;

@@ -75,10 +75,11 @@ function groupCard(options: {
   const link = element(
     "a",
     { class: "card" },
-    element("span", { class: "card-head" }, name, tag),
-    element("span", { class: "figure" }, observed, desired),
+    // With spaces between them, for those who hear it as one name.
+    element("span", { class: "card-head" }, name, " ", tag, " "),
+    element("span", { class: "figure" }, observed, " ", desired, " "),
     bar.element,
-    element("span", { class: "card-foot" }, verdict, since),
+    element("span", { class: "card-foot" }, verdict, " ", since),
   );
   let sinceAt: number | undefined;
   const tick = (now: number): void => setText(since, sinceAt === undefined ? "" : `for ${durationText(now - sinceAt)}`);

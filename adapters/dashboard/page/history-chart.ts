@@ -159,7 +159,9 @@ function chartLegend() {
       "figcaption",
       { class: "legend" },
       entry("desired", "Desired", desired),
+      " ",
       entry("observed", "Observed", observed),
+      " ",
       moment,
     ),
     /** The values of a moment that is pointed at, or the last. */

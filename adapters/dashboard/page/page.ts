@@ -59,7 +59,12 @@ const stream = new EventStream({
     elections = lastGood(elections, next.elections, at, problemOf("leases"));
     divisions = lastGood(divisions, next.divisions, at, problemOf("leases"));
     const query = streamOf(address);
-    resources = lastGood(query === shownQuery ? resources : undefined, next.window, at, problemOf("window"));
+    resources = lastGood(
+      query === shownQuery ? resources : undefined,
+      next.window,
+      at,
+      problemOf("window", address.group),
+    );
     shownQuery = query;
     const [first] = next.groups ?? [];
     // What the page shows stands in its address from the beginning.
@@ -150,7 +155,7 @@ function show(): void {
       divisions,
       problems: {
         groups: problemOf("groups", name),
-        window: problemOf("window"),
+        window: problemOf("window", address.group),
         executions: problemOf("executions"),
         leases: problemOf("leases"),
       },

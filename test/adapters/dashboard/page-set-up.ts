@@ -1,0 +1,133 @@
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Locator, Page } from "playwright-core";
+import { afterEach } from "vitest";
+import { dashboard } from "../../../adapters/dashboard/dashboard.ts";
+import type { DashboardOptions } from "../../../adapters/dashboard/dashboard-options.ts";
+import { sqliteStore } from "../../../adapters/stores/sqlite.ts";
+import { Reconciler, type ReconcilerOptions } from "../../../src/index.ts";
+import type { LedgerStore, ResourceWrite } from "../../../src/store.ts";
+import { useTemporaryFolder } from "../../support/sqlite-files.ts";
+
+/** Looks come in quick succession, so that what is awaited is seen soon. */
+const INTERVAL_MS = 100;
+const CALL = { signal: new AbortController().signal, timeoutMs: 30_000 };
+const BATCH = 1_000;
+
+/** A dashboard behind a server of Node, whose streams can be cut. */
+export interface ServedDashboard {
+  readonly url: string;
+  /** Closes the port and all connections. */
+  cut(): Promise<void>;
+  /** Opens the same port again. */
+  mend(): Promise<void>;
+}
+
+/** For the tests of a file: a SQLite ledger each, reconcilers and dashboards that are ended after the test. */
+export function usePageLedger() {
+  const { folder } = useTemporaryFolder();
+  const endings: (() => unknown)[] = [];
+  let store: LedgerStore | undefined;
+  afterEach(async () => {
+    for (const end of endings.splice(0).reverse()) await end();
+    store = undefined;
+  });
+
+  function ledger(): LedgerStore {
+    if (store === undefined) {
+      const opened = sqliteStore(folder.file("ledger.db"));
+      endings.push(() => opened.close());
+      store = opened;
+    }
+    return store;
+  }
+
+  return {
+    ledger,
+    atEnd: (end: () => unknown) => void endings.push(end),
+    reconciler(options: Omit<ReconcilerOptions, "store">): Reconciler {
+      const made = new Reconciler({ store: ledger(), ...options } as ReconcilerOptions);
+      endings.push(() => made.stop({ graceMs: 0 }));
+      return made;
+    },
+    async serve(options: Partial<DashboardOptions> = {}): Promise<ServedDashboard> {
+      const board = dashboard({ store: ledger(), intervalMs: INTERVAL_MS, ...options });
+      let server = await listening(board.node, 0);
+      const { port } = server.address() as AddressInfo;
+      endings.push(async () => {
+        board.close();
+        await closed(server);
+      });
+      return {
+        url: `http://127.0.0.1:${port}/`,
+        cut: () => closed(server),
+        async mend() {
+          server = await listening(board.node, port);
+        },
+      };
+    },
+  };
+}
+
+/** Writes so many PROVISIONED rows into a group, as a reconciler would have left them. */
+export async function fill(store: LedgerStore, group: string, ids: readonly string[]): Promise<void> {
+  for (let start = 0; start < ids.length; start += BATCH) {
+    const writes = ids.slice(start, start + BATCH).map((id, index): ResourceWrite => {
+      const nonce = `fill-${start + index}`;
+      return { kind: "create", after: 0, id, nonce, state: "PROVISIONED", generation: 1, attempt: 1 };
+    });
+    await store.resources.apply({ group, epoch: 0, writes }, CALL);
+  }
+}
+
+/** Turns a row of `fill` into another state. */
+export async function turn(
+  store: LedgerStore,
+  group: string,
+  id: string,
+  state: "FAILED" | "TERMINATING",
+): Promise<void> {
+  const write: ResourceWrite = {
+    kind: "update",
+    id,
+    incarnation: 1,
+    expectedVersion: 1,
+    nonce: `turn-${id}`,
+    state,
+    generation: 1,
+    attempt: 1,
+    reason: "Tried",
+  };
+  await store.resources.apply({ group, epoch: 0, writes: [write] }, CALL);
+}
+
+/** A panel of the page. */
+export function panelOf(page: Page, name: string): Locator {
+  return page.locator(`[data-panel="${name}"]`);
+}
+
+/** The rows of a panel's tables, as the texts of their cells. */
+export function rowsOf(panel: Locator): Promise<string[][]> {
+  return panel
+    .locator("tbody tr")
+    .evaluateAll((rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent ?? "")));
+}
+
+/** What the card of a group says. */
+export async function cardOf(page: Page, group: string): Promise<string> {
+  const card = page.locator(".card", { has: page.locator(".name", { hasText: group }) });
+  return (await card.textContent())?.replace(/\s+/g, " ").trim() ?? "";
+}
+
+async function listening(listener: Parameters<typeof createServer>[1] & object, port: number): Promise<Server> {
+  const server = createServer(listener);
+  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(port, "127.0.0.1", resolve));
+  return server;
+}
+
+async function closed(server: Server): Promise<void> {
+  if (!server.listening) return;
+  const done = new Promise((resolve) => server.close(resolve));
+  server.closeAllConnections();
+  await done;
+}
