@@ -58,7 +58,8 @@ export function dashboard(options: DashboardOptions): Dashboard {
   return {
     fetch: (request) => answered(served, request, settings.basePath ?? ""),
     node(req, res, parsed) {
-      void answerNode(served, settings.basePath, { req, res, parsed });
+      // Who has answered already can't be helped.
+      answerNode(served, settings.basePath, { req, res, parsed }).catch(() => res.destroy());
     },
     close: () => served.close(),
   };

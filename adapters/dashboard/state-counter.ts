@@ -6,13 +6,18 @@ import type { StoreReader } from "./store-reader.ts";
 /** Rows by state. */
 export type StateCounts = Readonly<Record<ResourceState, number>>;
 
-const PAGE = 1_000;
-/** Of so many rows at most it is remembered in which state each was, some 10 MB. */
-const MOST_FOLLOWED = 100_000;
-/** So many pages of a group with more rows are counted in one look. */
-const PAGES_A_LOOK = 20;
-/** Rows are counted anew after this, since a purge is no change that could be followed; longer where there are more than a page. */
+const LIMITS = {
+  /** Rows of one answer of the store. */
+  page: 1_000,
+  /** Of so many rows at most it is remembered in which state each was, some 10 MB. */
+  mostFollowed: 100_000,
+  /** So many pages of a group with more rows are counted in one look. */
+  pagesALook: 20,
+};
+/** Rows are counted anew after this, since a purge is no change that could be followed, */
 const RECOUNT_MS = 60_000;
+/** and after a multiple of it where there are more than so many pages of them. */
+const PAGES_A_RECOUNT = 10;
 
 /**
  * Counts the rows of a group by state: by what changed since the last time, or, where there are too many to remember, round after round
@@ -21,15 +26,17 @@ const RECOUNT_MS = 60_000;
 export class StateCounter {
   readonly #read: StoreReader;
   readonly #group: string;
+  readonly #limits: typeof LIMITS;
   #followed: Following | undefined;
   #recountAt = 0;
   #isHuge = false;
   #round = emptyRound();
   #last: StateCounts | undefined;
 
-  constructor(read: StoreReader, group: string) {
+  constructor(read: StoreReader, group: string, limits = LIMITS) {
     this.#read = read;
     this.#group = group;
+    this.#limits = limits;
   }
 
   /** What was counted last; absent before the first time. */
@@ -58,37 +65,40 @@ export class StateCounter {
 
   /** @returns nothing where there are too many rows. */
   async #follow(nowMs: number): Promise<StateCounts | undefined> {
+    const { page, mostFollowed } = this.#limits;
     const isDue = nowMs >= this.#recountAt;
     // The old counts stand until the new ones are whole.
     const following = (isDue ? undefined : this.#followed) ?? new Following();
     for (;;) {
       const { cursor } = following;
-      const request = { group: this.#group, limit: PAGE, ...(cursor === undefined ? {} : { cursor }) };
+      const request = { group: this.#group, limit: page, ...(cursor === undefined ? {} : { cursor }) };
       const changed = await this.#read((store, call) => store.resources.changedSince(request, call));
       if (changed.reset) following.clear();
       for (const row of changed.rows) following.take(row);
       following.cursor = changed.cursor;
-      if (following.size > MOST_FOLLOWED) return undefined;
-      if (changed.rows.length < PAGE) break;
+      if (following.size > mostFollowed) return undefined;
+      if (changed.rows.length < page) break;
       // A store in this process answers without a turn.
       await turnOfEventLoop();
     }
-    if (following !== this.#followed) this.#recountAt = nowMs + RECOUNT_MS * Math.max(1, following.size / PAGE / 10);
+    const factor = Math.max(1, following.size / page / PAGES_A_RECOUNT);
+    if (following !== this.#followed) this.#recountAt = nowMs + RECOUNT_MS * factor;
     this.#followed = following;
     return { ...following.counts };
   }
 
   async #goRound(): Promise<void> {
-    for (let page = 0; page < PAGES_A_LOOK; page += 1) {
+    const { page, pagesALook } = this.#limits;
+    for (let taken = 0; taken < pagesALook; taken += 1) {
       const { after, counts } = this.#round;
-      const request = { group: this.#group, limit: PAGE, ...(after === undefined ? {} : { after }) };
+      const request = { group: this.#group, limit: page, ...(after === undefined ? {} : { after }) };
       const rows = await this.#read((store, call) => store.resources.list(request, call));
-      for (const row of rows) {
-        assertRow(row);
-        counts[row.state] += 1;
+      for (const row of rows) assertRow(row);
+      for (const { state, id, incarnation } of rows) {
+        counts[state] += 1;
+        this.#round.after = { id, incarnation };
       }
-      this.#round.after = rows.at(-1) ?? after;
-      if (rows.length < PAGE) {
+      if (rows.length < page) {
         this.#last = counts;
         this.#round = emptyRound();
         return;
