@@ -10,7 +10,7 @@ import { type Dashboard, dashboard } from "../../../adapters/dashboard/dashboard
 import { memoryStore } from "../../../adapters/stores/memory.ts";
 import { Reconciler } from "../../../src/index.ts";
 import { endLater } from "./server-board.ts";
-import { Served } from "./server-set-up.ts";
+import { Served, Watching } from "./server-set-up.ts";
 
 const express4: typeof express = createRequire(import.meta.url)("express4");
 
@@ -138,4 +138,20 @@ describe.each(Object.entries(MOUNTS))("in %s", (_, mount) => {
         .toBe(200);
     }
   });
+});
+
+it("a server that closes waits for no page, once the dashboard is closed", async () => {
+  const board = dashboard({ store: memoryStore(), basePath: "/dashboard", intervalMs: 50 });
+  const app = fastify();
+  app.all("/dashboard/*", (request, reply) => {
+    reply.hijack();
+    board.node(request.raw, reply.raw, request);
+  });
+  app.addHook("preClose", async () => board.close());
+  await app.listen({ host: "127.0.0.1", port: 0 });
+  endLater(() => app.close());
+  const watching = new Watching(Served.at(app.server), "/dashboard/events", {});
+  await expect.poll(() => watching.updates.length).toBeGreaterThan(0);
+  await app.close();
+  await expect.poll(() => watching.isOver).toBe(true);
 });

@@ -27,6 +27,11 @@ export class Served {
     return new Served(server);
   }
 
+  /** One that listens already, and is ended by whoever began it. */
+  static at(server: Server): Served {
+    return new Served(server);
+  }
+
   /** A body that is no text is sent as JSON. */
   ask(
     path: string,
