@@ -74,8 +74,8 @@ export interface ExecutionStore {
   list(request: ListExecutionsRequest, call: StoreCall): Promise<ExecutionView[]>;
   /**
    * The records that were created last, the newest first and those of one moment by id; records that can't be read are left out. For
-   * people to look at: a store may choose among those that expire last instead (Redis does), which are the same where all have
-   * one retention.
+   * people to look at, so a store without an index by creation may answer nearly that. Redis does: it chooses among those that
+   * expire last, which are the same where all have one retention, and looks at no more than the last 10,000 or four times `limit`.
    */
   recent(request: RecentExecutionsRequest, call: StoreCall): Promise<ExecutionView[]>;
   /** Deletes at most `limit` expired records. */

@@ -87,34 +87,26 @@ return found
 `,
 );
 
-/**
- * KEYS: index of a bucket. ARGV: how many, =operation. Of those that expire last the ids, when that is, and when they were created.
- * No more than so many are looked at, whatever is asked for.
- */
+/** KEYS: index of a bucket. ARGV: how many. The ids of those that expire last, each with when that is. */
 const LATEST = redisScript(
+  onSortedSet(1),
+  TIME_LUA,
+  "return redis.call('ZREVRANGEBYSCORE', KEYS[1], '+inf', '(' .. str(now), 'WITHSCORES', 'LIMIT', 0, ARGV[1])",
+);
+
+/** KEYS: index of a bucket. ARGV: =operation, and then ids. When each was created; empty for what {@link GLANCE_LUA} passes over. */
+const CREATED = redisScript(
   onSortedSet(1),
   TIME_LUA,
   LOAD_LUA,
   GLANCE_LUA,
   `
-local MOST_GLANCES = 512
-local count, operation = tonumber(ARGV[1]), ARGV[2]
-local found, place = {}, 0
-while #found < 3 * count and place < MOST_GLANCES do
-  local take = math.min(count, MOST_GLANCES - place)
-  local page = redis.call('ZREVRANGEBYSCORE', KEYS[1], '+inf', '(' .. str(now), 'WITHSCORES', 'LIMIT', place, take)
-  for i = 1, #page, 2 do
-    local r = #found < 3 * count and glance(page[i], operation)
-    if r then
-      found[#found + 1] = page[i]
-      found[#found + 1] = page[i + 1]
-      found[#found + 1] = r.c
-    end
-  end
-  place = place + take
-  if #page < 2 * take then break end
+local moments = {}
+for i = 2, #ARGV do
+  local r = glance(ARGV[i], ARGV[1])
+  moments[#moments + 1] = r and r.c or ''
 end
-return found
+return moments
 `,
 );
 
@@ -139,6 +131,7 @@ export const EXECUTION_READS = {
   get: GET,
   list: LIST,
   latest: LATEST,
+  created: CREATED,
   expired: EXPIRED,
   purge: PURGE,
 } as const satisfies Record<string, RedisScript>;

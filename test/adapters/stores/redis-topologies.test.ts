@@ -2,6 +2,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { Socket } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { redisStore } from "../../../adapters/stores/redis.ts";
+import { compareRecency } from "../../../src/execution-record.ts";
 import { withIdempotency } from "../../../src/index.ts";
 import type { LedgerStore } from "../../../src/store.ts";
 import { describeRedisServers } from "../../support/engines.ts";
@@ -126,6 +127,9 @@ function keepsTheContract(open: () => Promise<OpenClient>): void {
       expect(claims.every(({ status }) => status === "acquired")).toBe(true);
       const listed = await executions.list({ limit: 100 }, CALL);
       expect(listed.map(({ id }) => id)).toEqual(names.map(id).sort());
+      const recent = await executions.recent({ limit: 100 }, CALL);
+      expect(recent.map(({ id }) => id)).toEqual(listed.sort(compareRecency).map(({ id }) => id));
+      expect(await executions.countExpired(CALL)).toEqual({ count: 0 });
       await until("the lease has lapsed", async () => {
         const again = await executions.claim(claim("record 0", "n2"), CALL);
         return again.status === "acquired" && again.attempt === 2;
