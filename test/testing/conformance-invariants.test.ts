@@ -180,7 +180,7 @@ const VIOLATIONS: Readonly<Record<string, [RegExp, (store: Watched) => Promise<u
     },
   ],
   "a seizure of a grant that was not seen": [
-    /I8/,
+    /I6/,
     async (store) => {
       await store.claim("a", granted(1));
       await store.advance(1_000);

@@ -55,9 +55,8 @@ interface Seen {
  * - I2: nothing is committed under a token once a higher one was granted.
  * - I3: a grant has a higher token than every grant that was answered before it was asked for.
  * - I4: a nonce that asks again has the grant that it had.
- * - I6: nobody is granted a record whose lease is running.
+ * - I6: nobody is granted a record whose lease is running, but who seizes the very grant that was seen.
  * - I7: nobody renews, releases or records a step who does not hold the record; nobody renews what has lapsed.
- * - I8: nobody seizes another grant than the one that was seen.
  *
  * Calls that overlap may have been decided in either order, so only what follows an answer is judged by it.
  */
@@ -170,7 +169,7 @@ export class Invariants {
     const { token, nonce } = request;
     const isOther = (grant: Grant): boolean => grant.token > token && grant.nonce !== nonce;
     if (this.#seen(request.id).grants.some((grant) => isOther(grant) && follows(span, grant.span)))
-      this.#violated(`I8: the grant of token ${token} was seized although a later one had been made`);
+      this.#violated(`I6: the grant of token ${token} was seized although a later one had been made`);
     this.#granted("seizure", request, answer, span);
   }
 
