@@ -1,3 +1,4 @@
+import { metrics, trace } from "@opentelemetry/api";
 import { Partition } from "evenkeel/testing";
 import { describe, expect, it } from "vitest";
 import { instrument } from "../../../adapters/otel/otel.ts";
@@ -158,6 +159,22 @@ describe("the metrics of executions", () => {
     for (const operation of ["charge", "refund"]) {
       expect(await value("idempotency_in_flight", { operation })).toBe(0);
       expect(await value("idempotency_execution_duration_seconds_sum", { operation })).toBe(75);
+    }
+  });
+});
+
+describe("a listener that is told of no providers", () => {
+  it("takes the global ones", async () => {
+    const { meterProvider, tracerProvider, value, spans } = setUpTelemetry();
+    metrics.setGlobalMeterProvider(meterProvider);
+    trace.setGlobalTracerProvider(tracerProvider);
+    try {
+      await setUp().once(() => "done", { onEvent: instrument() })(undefined);
+      expect(await value("idempotency_completions_total")).toBe(1);
+      expect(spans()).toMatchObject([{ name: "execute charge" }]);
+    } finally {
+      metrics.disable();
+      trace.disable();
     }
   });
 });
