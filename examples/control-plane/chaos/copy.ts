@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { LedgerProxy } from "./ledger-proxy.ts";
+import { NoRun } from "./options.ts";
 
 export interface CopyOptions {
   readonly name: string;
@@ -50,7 +51,7 @@ export class Copy {
 
   /**
    * Starts it, and waits until it answers.
-   * @throws an error with the last of what it said, when it ends before.
+   * @throws NoRun with the last of what it said, when it ends before.
    */
   async start(): Promise<void> {
     const { name, args, signal, onCrash } = this.#options;
@@ -78,7 +79,7 @@ export class Copy {
       onCrash(`${name} ended with ${killedBy ?? code}: ${said.join(" / ")}`);
     });
     this.#url = await Promise.race([isUp, ended.then(() => undefined)]);
-    if (this.#url === undefined) throw new Error(`${name} did not start: ${said.join(" / ")}`);
+    if (this.#url === undefined) throw new NoRun(`${name} did not start: ${said.join(" / ")}`);
   }
 
   /** Ends it at once, and resolves when it is gone. */

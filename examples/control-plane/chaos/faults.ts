@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { signalIfThere } from "./command-lines.ts";
 import type { Copy } from "./copy.ts";
-import type { Dice } from "./dice.ts";
+import { type Dice, diceOf } from "./dice.ts";
 import type { TakeoverFacts } from "./facts.ts";
 import { PATIENCE_MS, until } from "./patience.ts";
 import { workerProcesses } from "./worker-processes.ts";
@@ -20,7 +20,7 @@ export interface FaultCounts {
 
 export interface FaultOptions {
   readonly copies: readonly Copy[];
-  readonly dice: Dice;
+  readonly seed: number;
   /** Who leads, by the lease. */
   readonly leader: () => Promise<string | undefined>;
   /** Whether a resource is being made. */
@@ -35,6 +35,9 @@ export interface FaultOptions {
   readonly signal: AbortSignal;
 }
 
+/** Each of both has its own, so that neither depends on how far the other one is. */
+type WithDice = FaultOptions & { readonly dice: Dice };
+
 /** How long to wait for a creation that a fault could hit. */
 const STRIKE_WITHIN_MS = 1_500;
 
@@ -47,14 +50,14 @@ export async function injectFaults(options: FaultOptions): Promise<FaultCounts> 
     ...{ killedWorkers: 0, frozenWorkers: 0, killedLeaders: 0, killedCopies: 0 },
     ...{ frozenLeaders: 0, swallowedCuts: 0, heldCuts: 0, resetCuts: 0 },
   };
-  await Promise.all([faultsOfWorkers(options, counts), faultsOfCopies(options, counts)]);
+  await Promise.all([
+    faultsOfWorkers({ ...options, dice: diceOf(options.seed + 1) }, counts),
+    faultsOfCopies({ ...options, dice: diceOf(options.seed + 2) }, counts),
+  ]);
   return counts;
 }
 
-async function faultsOfWorkers(
-  { dice, folder, staleMs, say, signal }: FaultOptions,
-  counts: FaultCounts,
-): Promise<void> {
+async function faultsOfWorkers({ dice, folder, staleMs, say, signal }: WithDice, counts: FaultCounts): Promise<void> {
   const thaws: Promise<unknown>[] = [];
   for (let turn = 0; !signal.aborted; turn += 1) {
     const workers = dice.shuffle(workerProcesses(folder));
@@ -82,7 +85,7 @@ async function faultsOfWorkers(
   await Promise.all(thaws);
 }
 
-type Fault = (options: FaultOptions, counts: FaultCounts) => Promise<void>;
+type Fault = (options: WithDice, counts: FaultCounts) => Promise<void>;
 
 const FAULTS: readonly Fault[] = [
   (options, counts) => cutLeader(options, "hold", () => (counts.heldCuts += 1)),
@@ -93,7 +96,7 @@ const FAULTS: readonly Fault[] = [
   (options, counts) => cutLeader(options, "reset", () => (counts.resetCuts += 1)),
 ];
 
-async function faultsOfCopies(options: FaultOptions, counts: FaultCounts): Promise<void> {
+async function faultsOfCopies(options: WithDice, counts: FaultCounts): Promise<void> {
   const { dice, signal } = options;
   // Each kind once before one comes again.
   for (let left: Fault[] = []; !signal.aborted; ) {
@@ -103,7 +106,7 @@ async function faultsOfCopies(options: FaultOptions, counts: FaultCounts): Promi
   }
 }
 
-async function killLeader(options: FaultOptions, counts: FaultCounts): Promise<void> {
+async function killLeader(options: WithDice, counts: FaultCounts): Promise<void> {
   const leader = await leaderAtWork(options);
   if (leader === undefined) return;
   options.say(`kills the leader, ${leader.name}`);
@@ -113,7 +116,7 @@ async function killLeader(options: FaultOptions, counts: FaultCounts): Promise<v
   await startAgain(leader);
 }
 
-async function killCopy({ copies, dice, leader, say }: FaultOptions, counts: FaultCounts): Promise<void> {
+async function killCopy({ copies, dice, leader, say }: WithDice, counts: FaultCounts): Promise<void> {
   const leading = await leader();
   const copy = dice.pick(copies.filter(({ name, url }) => name !== leading && url !== undefined));
   if (copy === undefined) return;
@@ -124,7 +127,7 @@ async function killCopy({ copies, dice, leader, say }: FaultOptions, counts: Fau
   await startAgain(copy);
 }
 
-async function freezeLeader(options: FaultOptions, counts: FaultCounts): Promise<void> {
+async function freezeLeader(options: WithDice, counts: FaultCounts): Promise<void> {
   const leader = await leaderAtWork(options);
   if (leader === undefined) return;
   options.say(`freezes the leader, ${leader.name}`);
@@ -135,7 +138,7 @@ async function freezeLeader(options: FaultOptions, counts: FaultCounts): Promise
   leader.thaw();
 }
 
-async function cutLeader(options: FaultOptions, how: "swallow" | "hold" | "reset", count: () => void): Promise<void> {
+async function cutLeader(options: WithDice, how: "swallow" | "hold" | "reset", count: () => void): Promise<void> {
   const leader = await leaderAtWork(options);
   if (leader === undefined) return;
   options.say(`cuts the ledger off from the leader, ${leader.name} (${how})`);
@@ -147,13 +150,18 @@ async function cutLeader(options: FaultOptions, how: "swallow" | "hold" | "reset
 }
 
 /** The leader, in the middle of a creation if there is one soon: where a fault hurts most. */
-async function leaderAtWork({ copies, dice, leader, isCreating }: FaultOptions): Promise<Copy | undefined> {
+async function leaderAtWork({ copies, dice, leader, isCreating }: WithDice): Promise<Copy | undefined> {
   if (dice.chance(0.8)) await until(isCreating, { withinMs: STRIKE_WITHIN_MS, everyMs: 5 });
-  const leading = await leader();
-  return copies.find(({ name, url }) => name === leading && url !== undefined);
+  let leading: Copy | undefined;
+  await until(async () => {
+    const name = await leader();
+    leading = copies.find((copy) => copy.name === name && copy.url !== undefined);
+    return leading !== undefined;
+  });
+  return leading;
 }
 
-async function anotherLeads({ leader, onTakeover, say }: FaultOptions, fault: string, { name }: Copy): Promise<void> {
+async function anotherLeads({ leader, onTakeover, say }: WithDice, fault: string, { name }: Copy): Promise<void> {
   const since = performance.now();
   const isOver = await until(async () => ![undefined, name].includes(await leader()), { withinMs: PATIENCE_MS / 2 });
   const tookMs = Math.round(performance.now() - since);

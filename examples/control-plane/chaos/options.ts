@@ -15,12 +15,12 @@ export interface ChaosOptions {
   readonly format: "text" | "json";
 }
 
-/** What can't be meant, in one line for people. */
-export class BadUsage extends Error {}
+/** Why there is no run, in one line for people. */
+export class NoRun extends Error {}
 
 export const USAGE = `node --import tsx chaos.ts [--store redis://… | postgres://…] [--seconds 60] [--copies 3] [--desired 10] [--seed N] [--json]`;
 
-/** @throws BadUsage */
+/** @throws NoRun */
 export function chaosOptionsOf(args: readonly string[]): ChaosOptions {
   const { store, seconds, copies, desired, seed, json } = parsed(args);
   return {
@@ -48,7 +48,7 @@ function parsed(args: readonly string[]) {
       },
     }).values;
   } catch (error) {
-    throw new BadUsage(`${(error as Error).message.split("\n")[0]} Usage: ${USAGE}`);
+    throw new NoRun(`${(error as Error).message.split("\n")[0]} Usage: ${USAGE}`);
   }
 }
 
@@ -60,20 +60,20 @@ function acceptStore(store: string): string {
     case "postgresql":
     case "redis":
       if (URL.canParse(store) && new URL(store).hostname !== "") return store;
-      throw new BadUsage(`--store: this ${scheme}: URL names no host.`);
+      throw new NoRun(`--store: this ${scheme}: URL names no host.`);
     case "sqlite":
-      throw new BadUsage("--store: there is no network to cut before SQLite; take redis://… or postgres://…, or none.");
+      throw new NoRun("--store: there is no network to cut before SQLite; take redis://… or postgres://…, or none.");
     case "rediss":
-      throw new BadUsage("--store: what is encrypted can't be led through a proxy; take redis://….");
+      throw new NoRun("--store: what is encrypted can't be led through a proxy; take redis://….");
     default:
-      throw new BadUsage("--store must be redis://… or postgres://….");
+      throw new NoRun("--store must be redis://… or postgres://….");
   }
 }
 
 function numberOf(option: string, text: string, least: number, most: number): number {
   const number = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
   if (number >= least && number <= most) return number;
-  throw new BadUsage(`${option} must be a whole number from ${least} to ${most}, and not "${text}".`);
+  throw new NoRun(`${option} must be a whole number from ${least} to ${most}, and not "${text}".`);
 }
 
 /** Host and port of a ledger's URL. */

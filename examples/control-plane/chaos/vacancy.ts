@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { LedgerStore } from "evenkeel";
-import { BadUsage } from "./options.ts";
+import { NoRun } from "./options.ts";
 import { CALL, ELECTION } from "./snapshot.ts";
 
 /** A lease that lasts longer than that is not one of a run that was broken off. */
@@ -8,7 +8,7 @@ const MOST_WAIT_MS = 5_000;
 
 /**
  * Sees that no control plane runs on a ledger. The lease of one that was killed lapses soon; that of one that lives is renewed.
- * @throws BadUsage
+ * @throws NoRun
  */
 export async function assertVacant({ leases }: LedgerStore, signal: AbortSignal): Promise<void> {
   const lease = await leases.get(ELECTION, CALL);
@@ -17,5 +17,5 @@ export async function assertVacant({ leases }: LedgerStore, signal: AbortSignal)
     await sleep(lease.remainingMs + 100, undefined, { signal });
     if ((await leases.get(ELECTION, CALL)) === undefined) return;
   }
-  throw new BadUsage(`--store: ${lease.holder} leads a control plane on this ledger; take one that nobody uses.`);
+  throw new NoRun(`--store: ${lease.holder} leads a control plane on this ledger; take one that nobody uses.`);
 }
