@@ -66,7 +66,10 @@ function parse(argv: readonly string[], specs: OptionSpecs, command: Command) {
       options: Object.fromEntries(
         Object.entries(specs).map(([name, { takes }]) => [
           name,
-          takes === undefined ? { type: "boolean" as const } : { type: "string" as const },
+          {
+            ...(takes === undefined ? { type: "boolean" as const } : { type: "string" as const }),
+            ...(name === "help" ? { short: "h" } : {}),
+          },
         ]),
       ),
     });

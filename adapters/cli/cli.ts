@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { version } from "evenkeel/package.json";
-import { systemClock } from "../../src/clock.ts";
+import { systemClock, turnOfEventLoop } from "../../src/clock.ts";
 import { systemRandom } from "../../src/random.ts";
 import { COMMANDS } from "./commands.ts";
 import { EXIT } from "./exit-status.ts";
@@ -14,9 +14,10 @@ process.once("SIGINT", () => ending.abort(new Interruption(EXIT.interrupted)));
 process.once("SIGTERM", () => ending.abort(new Interruption(EXIT.terminated)));
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
     // Whoever reads has enough: `| head`.
-    ending.abort(new Interruption(EXIT.done));
+    if (error.code === "EPIPE") return ending.abort(new Interruption(EXIT.done));
+    if (stream === process.stdout) process.stderr.write(`evenkeel: the output can't be written: ${error.code}\n`);
+    ending.abort(new Interruption(EXIT.usage));
   });
 }
 
@@ -28,8 +29,11 @@ main(process.argv.slice(2), COMMANDS, {
   clock: systemClock,
   random: systemRandom,
   version,
-}).then((status) => {
-  process.exitCode = status;
+}).then(async (status) => {
+  // What could not be written is known a little later.
+  await turnOfEventLoop();
+  const { aborted, reason } = ending.signal;
+  process.exitCode = reason instanceof Interruption ? Math.max(status, reason.exitStatus) : status;
   // What an interrupted command still waits for would keep the process.
-  if (ending.signal.aborted) process.exit(status);
+  if (aborted) process.exit();
 });

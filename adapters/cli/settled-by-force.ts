@@ -1,3 +1,4 @@
+import { EvenkeelError, isEvenkeelError } from "../../src/errors.ts";
 import type { ExecutionStore, ExecutionView } from "../../src/store.ts";
 import type { CommandContext } from "./command.ts";
 import { leaseText, statusText } from "./execution-text.ts";
@@ -37,7 +38,7 @@ export async function settleByForce(
   try {
     const { executions } = await context.store();
     const seized = await seize(executions, view, context);
-    if ((await intent.settle(executions, seized)) === "lost") {
+    if ((await settled(intent, executions, seized)) === "lost") {
       throw new ChangedMeanwhile(
         `somebody else has it by now; its token was raised to ${seized.holder.token}, and no more`,
       );
@@ -72,6 +73,17 @@ export async function settleByForce(
       ...{ id, operation, "it was": statusText(seen), "it is": says, attempt: String(attempt) },
       ...{ "token before": String(token), "token after": String(holder.token) },
     });
+  }
+}
+
+/** @throws EvenkeelError which says that the record was taken, whatever became of it then. */
+async function settled(intent: Intent, executions: ExecutionStore, seized: Seized): Promise<"settled" | "lost"> {
+  try {
+    return await intent.settle(executions, seized);
+  } catch (cause) {
+    const code = isEvenkeelError(cause) ? cause.code : "STORE_UNAVAILABLE";
+    const taken = `its token was raised to ${seized.holder.token}, but whether it was ${intent.result} is not known`;
+    throw new EvenkeelError(code, `${taken}: look at it again`, { cause });
   }
 }
 

@@ -1,12 +1,11 @@
 import { execFile } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { promisify } from "node:util";
 import { openStore } from "evenkeel/open";
 import { describe, expect, it } from "vitest";
 import { BUILT, start } from "./cli-kit.ts";
-import { claim, idOf, newSqliteUrl } from "./ledger-kit.ts";
-
-const sh = (line: string, ...args: string[]) => promisify(execFile)("bash", ["-c", line, "bash", ...args]);
+import { claim, fileOf, idOf, newSqliteUrl } from "./ledger-kit.ts";
 
 describe("a reader that has enough", () => {
   it("ends the command quietly, with 0", async () => {
@@ -16,12 +15,27 @@ describe("a reader that has enough", () => {
     const ids = Array.from({ length: 1_500 }, (_, at) => idOf(String(10_000 + at)));
     await Promise.all(ids.map((id) => claim(store, { id })));
     await store.close();
-    const line = '"$1" "$2" executions list --limit 2000 --store "$3" | head -n 1; echo $PIPESTATUS';
-    for (const options of ["", "--json"]) {
-      const { stdout, stderr } = await sh(line.replace("--limit", `${options} --limit`), process.execPath, BUILT, url);
+    const status = `${fileOf(url)}.status`;
+    const line = '{ "$0" "$1" executions list --limit 2000 --store "$2" $4; echo $? >"$3"; } | head -n 1';
+    for (const [option, first] of [
+      ["", /^ID +OPERATION .*\n$/],
+      ["--json", /^\{\n$/],
+    ] as const) {
+      const args = ["-c", line, process.execPath, BUILT, url, status, option];
+      const { stdout, stderr } = await promisify(execFile)("sh", args);
       expect(stderr).toBe("");
-      expect(stdout).toMatch(options === "" ? /^ID +OPERATION .*\n0\n$/ : /^\{\n0\n$/);
+      expect(stdout).toMatch(first);
+      expect(readFileSync(status, "utf8")).toBe("0\n");
     }
+  });
+});
+
+describe("output that can't be written", () => {
+  it.runIf(existsSync("/dev/full"))("is a failure in one line", async () => {
+    const args = ["-c", '"$0" "$1" --help >/dev/full; echo $?', process.execPath, BUILT];
+    const { stdout, stderr } = await promisify(execFile)("sh", args);
+    expect(stdout).toBe("2\n");
+    expect(stderr).toBe("evenkeel: the output can't be written: ENOSPC\n");
   });
 });
 

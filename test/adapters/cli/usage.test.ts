@@ -128,6 +128,7 @@ describe("what is asked rightly", () => {
     for (const { name, summary, options } of COMMANDS) {
       expect(overview.stdout).toContain(summary);
       const help = await run([...name.split(" "), "--help"]);
+      expect((await run([...name.split(" "), "-h"])).stdout).toBe(help.stdout);
       expect(help).toMatchObject({ status: 0, stderr: "" });
       for (const option of [...Object.keys(options), "store", "json"]) expect(help.stdout).toContain(`--${option}`);
       expect((await run(["help", ...name.split(" ")])).stdout).toBe(help.stdout);
