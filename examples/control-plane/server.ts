@@ -58,4 +58,16 @@ async function stop(): Promise<void> {
   );
 }
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void stop());
+let stoppingSince: number | undefined;
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.on(signal, () => {
+    if (stoppingSince === undefined) {
+      stoppingSince = performance.now();
+      void stop();
+    } else if (performance.now() - stoppingSince > 1_000) {
+      // It was asked again. Sooner that is npm, which passes on the Ctrl-C that came from the terminal already.
+      process.exit(1);
+    }
+  });
+}

@@ -14,7 +14,7 @@ import {
 } from "./control-plane-copies.ts";
 
 /** Short, so that there is no long wait for a leader that was killed. */
-const ARGS = ["--lease-ms", "3000", "--stale-ms", "20000"];
+const ARGS = ["--lease-ms", "3000", "--stale-ms", "30000"];
 
 async function leaderOf(copies: readonly Copy[]): Promise<{ leader: Copy; others: readonly Copy[]; epoch: number }> {
   let found: { leader: Copy; others: readonly Copy[]; epoch: number } | undefined;

@@ -1,14 +1,31 @@
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { until } from "../support/until.ts";
-import { controlPlane, startedTwice, untilConverged } from "./control-plane-copies.ts";
+import { CWD, controlPlane, startedTwice, untilConverged } from "./control-plane-copies.ts";
 
 /** Runs the command line that the copy printed below a sentence. */
 async function runPrinted(printed: string, sentence: RegExp): Promise<string> {
   const lines = printed.split("\n");
   const command = lines[lines.findIndex((line) => sentence.test(line)) + 1] ?? "";
   return (await promisify(execFile)("sh", ["-c", command])).stdout;
+}
+
+/** `watch-state`, until it has printed that. */
+async function untilWatched(url: string, what: RegExp): Promise<void> {
+  const watch = spawn(process.execPath, ["--import", "tsx", "watch-state.ts", url], {
+    cwd: CWD,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let printed = "";
+  watch.stdout.on("data", (chunk) => {
+    printed += chunk;
+  });
+  try {
+    await until("it is shown", () => what.test(printed));
+  } finally {
+    watch.kill("SIGKILL");
+  }
 }
 
 describe.concurrent("examples/control-plane", () => {
@@ -65,6 +82,7 @@ describe.concurrent("examples/control-plane", () => {
     expect(await post("another")).toEqual({ status: 200, text: expect.stringContaining('"created":false') });
 
     const { group } = await untilConverged(plane, copy, 1);
+    await untilWatched(copy.url, /^worker: 1 desired, 1 there, as desired$[^]*mine#1.*PROVISIONED/m);
     expect([group.generation, [...plane.living().keys()]]).toEqual([2, ["mine#1"]]);
     const deleted = await Promise.all([1, 2, 3].map(() => copy.ask("DELETE", "/resources/mine", undefined, "gone")));
     expect(deleted.some(({ status }) => status === 204)).toBe(true);
