@@ -15,8 +15,6 @@ export interface GroupsFound {
   /** The names of those that were found out this time. */
   readonly fresh: ReadonlySet<string>;
   readonly problems: readonly DashboardProblem[];
-  /** What the store threw, where it did not even tell which groups there are. */
-  readonly failure?: unknown;
 }
 
 interface KnownGroup {
@@ -51,7 +49,7 @@ export function groupsLook(settings: DashboardSettings, read: StoreReader): (now
       names = [...new Set([...settings.reconcilers.keys(), ...inLedger])].slice(0, MOST_GROUPS);
     } catch (error) {
       const groups = isKnown ? { groups: summaries() } : {};
-      return { ...groups, fresh: new Set(), problems: [problemOf("groups", error)], failure: error };
+      return { ...groups, fresh: new Set(), problems: [problemOf("groups", error)] };
     }
     isKnown = true;
     for (const name of known.keys()) if (!names.includes(name)) known.delete(name);

@@ -1,3 +1,4 @@
+import type { ResourceRow } from "../../src/store.ts";
 import type { DashboardSettings } from "./dashboard-options.ts";
 import type { DashboardProblem, DashboardUpdate, ResourceWindow } from "./dashboard-update.ts";
 import { executionsLook } from "./executions-look.ts";
@@ -5,7 +6,7 @@ import { type GroupsFound, groupsLook } from "./groups-look.ts";
 import { leasesLook } from "./leases-look.ts";
 import { problemOf, type StoreReader } from "./store-reader.ts";
 import { StoreTime } from "./store-time.ts";
-import { windowLook } from "./window-look.ts";
+import { windowOf, windowRows } from "./window-look.ts";
 import type { WindowQuery } from "./window-query.ts";
 
 /** What one look at the ledger found. */
@@ -17,44 +18,45 @@ export interface Sight {
   updateFor(query: WindowQuery): Promise<string>;
 }
 
+/** What is looked at: all, with these windows, or the groups alone. */
+export type LookedAt = { readonly windows: readonly WindowQuery[] } | "groups";
+
 /** Looks at the ledger, part by part: of a part that could not be found out is told what stood before, and that it is so. */
-export function ledgerLook(settings: DashboardSettings, read: StoreReader): (of: "all" | "groups") => Promise<Sight> {
+export function ledgerLook(settings: DashboardSettings, read: StoreReader): (at: LookedAt) => Promise<Sight> {
   const { clock } = settings;
   const time = new StoreTime(clock);
   const groupsPart = groupsLook(settings, read);
-  const executionsPart = standing("executions", executionsLook(read, time));
-  const leasesPart = standing("leases", () => leasesLook(read));
+  const executionsPart = remembered("executions", executionsLook(read, time));
+  const leasesPart = remembered("leases", () => leasesLook(read));
   let windowsBefore = new Map<string, ResourceWindow>();
 
-  return async (of) => {
+  return async (lookedAt) => {
+    const asked = new Map<string, Promise<Found<readonly ResourceRow[] | undefined>>>();
+    const rowsFor = (query: WindowQuery) => {
+      const key = JSON.stringify(query);
+      const rows = asked.get(key) ?? found("window", () => windowRows(query, read), query.group);
+      asked.set(key, rows);
+      return rows;
+    };
+    // All at once, so that a store that is silent is so for one of its timeouts.
+    if (lookedAt !== "groups") for (const query of lookedAt.windows) rowsFor(query);
     const [groups, executions, leases] = await Promise.all([
       groupsPart(clock.monotonic()),
-      of === "all" ? executionsPart() : nothing(),
-      of === "all" ? leasesPart() : nothing(),
+      lookedAt === "groups" ? nothing() : executionsPart(),
+      lookedAt === "groups" ? nothing() : leasesPart(),
     ]);
     const at = clock.now();
     const known = [...groups.problems, executions.problem, leases.problem].filter((problem) => problem !== undefined);
     const updates = new Map<string, Promise<string>>();
     const stood = windowsBefore;
-    const found = new Map<string, ResourceWindow>();
-    windowsBefore = found;
-
-    const windowOf = async (query: WindowQuery, key: string): Promise<Found<ResourceWindow | undefined>> => {
-      if (query.group === undefined) return {};
-      try {
-        if (groups.failure !== undefined) throw groups.failure;
-        const window = await windowLook(query, groups.groups ?? [], { read, time });
-        if (window !== undefined) found.set(key, window);
-        return { value: window };
-      } catch (error) {
-        const before = stood.get(key);
-        if (before !== undefined) found.set(key, before);
-        return { value: before, problem: problemOf("window", error, query.group) };
-      }
-    };
+    const standing = new Map<string, ResourceWindow>();
+    windowsBefore = standing;
 
     const updateOf = async (query: WindowQuery, key: string): Promise<string> => {
-      const { value: window, problem } = await windowOf(query, key);
+      const { value: rows, problem } = await rowsFor(query);
+      const present = { groups: groups.groups ?? [], time };
+      const window = problem === undefined ? windowOf(query, rows, present) : stood.get(key);
+      if (window !== undefined) standing.set(key, window);
       const update: DashboardUpdate = {
         at,
         ...(groups.groups === undefined ? {} : { groups: groups.groups }),
@@ -89,14 +91,22 @@ function nothing(): Found<never> {
   return {};
 }
 
-function standing<T>(of: DashboardProblem["of"], look: () => Promise<T>): () => Promise<Found<T>> {
-  let before: { readonly value?: T } = {};
+/** What a look finds, or why it finds nothing. */
+async function found<T>(of: DashboardProblem["of"], look: () => Promise<T>, group?: string): Promise<Found<T>> {
+  try {
+    return { value: await look() };
+  } catch (error) {
+    return { problem: problemOf(of, error, group) };
+  }
+}
+
+/** The same, and where it finds nothing what it found before. */
+function remembered<T>(of: DashboardProblem["of"], look: () => Promise<T>): () => Promise<Found<T>> {
+  let before: Found<T> = {};
   return async () => {
-    try {
-      before = { value: await look() };
-      return before;
-    } catch (error) {
-      return { ...before, problem: problemOf(of, error) };
-    }
+    const now = await found(of, look);
+    if (now.problem !== undefined) return { ...before, problem: now.problem };
+    before = now;
+    return now;
   };
 }

@@ -75,7 +75,7 @@ export class Sampler {
     this.#timer?.clear();
     this.#looksAt = of;
     this.#isAskedAgain = false;
-    const found = await this.#look(of);
+    const found = await this.#look(of === "groups" ? of : { windows: Array.from(this.#viewers, ({ query }) => query) });
     if (this.#ended.signal.aborted) return;
     this.#sight = { found, atMs: clock.monotonic(), of };
     this.#history.add(found.at, found.groups.groups ?? [], found.groups.fresh);

@@ -6,24 +6,34 @@ import type { StoreTime } from "./store-time.ts";
 import { cursorOf, type WindowQuery } from "./window-query.ts";
 
 /**
- * The rows that a page shows, as they are now.
- * @param groups - how the groups stand, for the total.
- * @returns nothing where no group is asked for, or there is none of that name.
+ * The rows that a page shows, as they are now, and one more, which tells whether there is a next window.
+ * @returns nothing where it shows those of no group.
  * @throws what the store did.
  */
-export async function windowLook(
-  query: WindowQuery,
-  groups: readonly GroupSummary[],
-  { read, time }: { readonly read: StoreReader; readonly time: StoreTime },
-): Promise<ResourceWindow | undefined> {
-  const { group, states, after, limit } = query;
-  const summary = groups.find(({ name }) => name === group);
-  if (group === undefined || summary === undefined) return undefined;
-  // One more tells whether there is a next window.
+export async function windowRows(
+  { group, states, after, limit }: WindowQuery,
+  read: StoreReader,
+): Promise<readonly ResourceRow[] | undefined> {
+  if (group === undefined) return undefined;
   const request = { group, limit: limit + 1, ...(states && { states }), ...(after && { after }) };
   const rows = await read((store, call) => store.resources.list(request, call));
   for (const row of rows) assertRow(row);
-  const [first] = rows;
+  return rows;
+}
+
+/**
+ * What a page is told of those rows.
+ * @param groups - how the groups stand, for the total.
+ * @returns nothing where there is no such group.
+ */
+export function windowOf(
+  { group, states, limit }: WindowQuery,
+  rows: readonly ResourceRow[] | undefined,
+  { groups, time }: { readonly groups: readonly GroupSummary[]; readonly time: StoreTime },
+): ResourceWindow | undefined {
+  const summary = groups.find(({ name }) => name === group);
+  const [first] = rows ?? [];
+  if (group === undefined || rows === undefined || (summary === undefined && first === undefined)) return undefined;
   if (first !== undefined) time.take(first.readAt);
   const shown = rows.slice(0, limit);
   const last = shown.at(-1);
@@ -36,7 +46,8 @@ export async function windowLook(
   };
 }
 
-function totalOf({ observed }: GroupSummary, states: readonly ResourceState[] | undefined): number | undefined {
+function totalOf(summary: GroupSummary | undefined, states: readonly ResourceState[] | undefined): number | undefined {
+  const observed = summary?.observed;
   if (observed === undefined) return undefined;
   const asked = states ?? (Object.keys(observed) as ResourceState[]);
   return asked.reduce((sum, state) => sum + observed[state], 0);

@@ -16,7 +16,7 @@ describe("a window over 10,000 rows", () => {
     let path: string | undefined = "/events?group=web&states=PROVISIONED&limit=200";
     for (let after: string | undefined; path !== undefined; ) {
       const watching = server.watch(path);
-      await expect.poll(() => watching.last?.window).toBeDefined();
+      await expect.poll(() => watching.last?.window, { interval: 2 }).toBeDefined();
       watching.leave();
       const window = watching.last?.window;
       expect(window).toMatchObject({ group: "web", total: 9_997 });
