@@ -1,4 +1,5 @@
 import { strict as assert } from "node:assert";
+import type { CompleteResult, Holder } from "../../store.ts";
 import { assertStatus } from "./assertions.ts";
 import { type Bench, type ConformanceCases, withHooks } from "./bench.ts";
 
@@ -61,6 +62,38 @@ export const sharingCases: ConformanceCases = {
     );
     assert.equal(answers.filter(({ status }) => status === "seized").length, 1);
     assert.equal((await bench.renew(holder)).status, "lost");
+  }),
+
+  "lets callers and operators race for a record, and commits one outcome": withHooks(["reopen"], async (bench) => {
+    const benches = eachOf(await four(bench), 2);
+    const settled: CompleteResult[] = [];
+    const finish = async (each: Bench, holder: Holder, turn: number): Promise<void> => {
+      // The last turn settles for good; until then the record goes from hand to hand.
+      if (turn < 4) await each.grantRetry(holder);
+      else settled.push(await each.complete(holder, bench.outcome(`by ${holder.nonce}`)));
+    };
+    const call = async (each: Bench): Promise<void> => {
+      for (let turn = 0; turn < 5; turn += 1) {
+        const request = each.request();
+        const { id, nonce } = request;
+        const claim = await each.executions.claim(request, each.call);
+        if (claim.status === "acquired") await finish(each, { id, nonce, token: claim.token }, turn);
+      }
+    };
+    const operate = async (each: Bench): Promise<void> => {
+      for (let turn = 0; turn < 5; turn += 1) {
+        const request = each.seizure((await each.get())?.token ?? 1);
+        const { id, nonce } = request;
+        const seized = await each.executions.seize(request, each.call);
+        if (seized.status === "seized") await finish(each, { id, nonce, token: seized.token }, turn);
+      }
+    };
+    await Promise.all(benches.flatMap((each) => [call(each), operate(each)]));
+    // Whoever came too late has left it to be claimed.
+    const last = await bench.claim();
+    if (last.status !== "completed") return;
+    assert.equal(settled.filter(({ status }) => status === "committed").length, 1);
+    for (const answer of settled) if ("outcome" in answer) bench.assertOutcome(answer, last.outcome, "complete");
   }),
 
   "grants a lease to one of 16 that ask over 4 store objects": withHooks(["reopen"], async (bench) => {
