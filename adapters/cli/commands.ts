@@ -7,6 +7,9 @@ import { executionsShow } from "./executions-show.ts";
 import { leasesList } from "./leases-list.ts";
 import { migrate } from "./migrate.ts";
 import { purge } from "./purge.ts";
+import { resourcesList } from "./resources-list.ts";
+import { resourcesShow } from "./resources-show.ts";
+import { watch } from "./watch.ts";
 
 /** Every command, in the order of the help. */
 export const COMMANDS: readonly Command[] = [
@@ -14,6 +17,9 @@ export const COMMANDS: readonly Command[] = [
   executionsShow,
   executionsRelease,
   executionsComplete,
+  resourcesList,
+  resourcesShow,
+  watch,
   leasesList,
   purge,
   doctor,

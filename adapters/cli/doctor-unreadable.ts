@@ -11,6 +11,6 @@ export function unreadableVerdict(ids: readonly string[]): Verdict {
   return found(
     "error",
     `${count} ${ids.length === 1 ? "record" : "records"} of executions can't be read (${shown.join(", ")}${ids.length > 3 ? ", …" : ""}): calls with their keys get RECORD_CORRUPT, and nothing runs`,
-    "upgrade evenkeel where a newer one wrote them; else restore them from a backup, or delete them once it is known whether what they stand for has happened",
+    "upgrade evenkeel where a newer one wrote them; else restore them from a backup: a record that is deleted runs again, so delete one only where you know that what it stands for has not happened",
   );
 }

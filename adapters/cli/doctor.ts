@@ -25,6 +25,7 @@ export const doctor = command({
     "stuck-after": duration("how long an execution may run", "1h"),
     "unconverged-after": duration("how long a group may not be converged", "5m"),
     "silent-after": duration("how long a resource may be silent, be created or be terminated", "10m"),
+    wait: duration("after how long what may pass by itself is looked at again", "3s"),
     records: count("N", "how many records of each kind are looked at", DOCTOR_LIMITS.records),
   },
   async run(context) {
@@ -34,6 +35,7 @@ export const doctor = command({
       runningMs: options["stuck-after"],
       unconvergedMs: options["unconverged-after"],
       resourceMs: options["silent-after"],
+      settleMs: options.wait,
       records: options.records,
     };
     const examination = await examineAll(context, limits);

@@ -118,7 +118,7 @@ function divisionLine({ name, members, counts, owners }: Division): string {
 }
 
 function agoText(ms: number): string {
-  return `${durationText(ms)} ago`.padStart(12);
+  return (ms < 1_000 ? "now" : `${durationText(ms)} ago`).padStart(12);
 }
 
 /** Characters that take two columns. */

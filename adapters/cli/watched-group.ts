@@ -84,6 +84,10 @@ export class WatchedGroup {
       this.#isCounted = false;
     }
     this.#generation = state.generation;
+    if (before !== undefined && before.generation !== state.generation) {
+      const { wanted: desired } = this.#view;
+      onChange({ type: "desired", at: nowMs, group, generation: state.generation, desired });
+    }
     await this.#view.refresh(async (cursor) => {
       const request = { group, limit: PAGE, ...(cursor === undefined ? {} : { cursor }) };
       const changed = await ask((call) => store.resources.changedSince(request, call));
@@ -109,7 +113,7 @@ export class WatchedGroup {
       converged: holds && observedGeneration === state.generation,
     };
     this.#last = snapshot;
-    if (before !== undefined) for (const change of groupChanges(before, snapshot, nowMs)) onChange(change);
+    if (before !== undefined) for (const change of conditionChanges(before, snapshot)) onChange(change);
     return snapshot;
   }
 
@@ -133,18 +137,13 @@ function resourceChange(row: ResourceRow, known: ResourceRow | undefined): Watch
   };
 }
 
-function groupChanges(before: GroupSnapshot, now: GroupSnapshot, nowMs: number): WatchChange[] {
-  const { group, generation, desired } = now;
-  const changed = now.conditions.filter((condition) => {
-    const known = before.conditions.find(({ type }) => type === condition.type);
-    return known?.status !== condition.status && (known !== undefined || condition.status);
+function conditionChanges(before: GroupSnapshot, { group, conditions }: GroupSnapshot): WatchChange[] {
+  return conditions.flatMap(({ type, status, reason, since }) => {
+    const known = before.conditions.find((condition) => condition.type === type);
+    // One that was never true is no news.
+    if (known?.status === status || (known === undefined && !status)) return [];
+    return [{ type: "condition", at: since, group, condition: type, status, reason }];
   });
-  return [
-    ...(before.generation === generation ? [] : [{ type: "desired" as const, at: nowMs, group, generation, desired }]),
-    ...changed.map(({ type, status, reason, since }) => ({
-      ...{ type: "condition" as const, at: since, group, condition: type, status, reason },
-    })),
-  ];
 }
 
 function driftOf(slots: Iterable<Slot>) {

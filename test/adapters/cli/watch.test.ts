@@ -178,10 +178,10 @@ describeRedisServers("evenkeel watch while Redis is away", () => {
     const server = await startRedis();
     const proxy = await startTcpProxy(server);
     const store = await openStore(server.url);
+    const web = reconcilerOf(store);
+    await scale(web, 3);
     const watched = watching(["--store", proxy.url(server.url), "--json", "--timeout", "2s"]);
     try {
-      const web = reconcilerOf(store);
-      await scale(web, 3);
       const types = () => watched.json().map(({ type }) => type);
       await until("it has looked", () => types().includes("group"));
       proxy.blackHole("toClient");
