@@ -142,7 +142,10 @@ async function executions({ executions }: PostgresStore): Promise<void> {
   const retried = await claim("retried");
   const as = { mode: "retry", attempt: 1, retentionMs: 60_000 } as const;
   expect(await executions.release({ ...retried, as }, CALL)).toEqual({ status: "released" });
-  expect((await claim("retried")).token).toBeGreaterThan(retried.token);
+  const { id: taken, token } = await claim("retried");
+  expect(token).toBeGreaterThan(retried.token);
+  const seizure = { id: taken, token, nonce: "operator", ...MINUTE };
+  expect(await executions.seize(seizure, CALL)).toMatchObject({ status: "seized", attempt: 2 });
   const forgotten = await claim("forgotten");
   expect(await executions.release({ ...forgotten, as: { mode: "forget" } }, CALL)).toEqual({ status: "released" });
   const expiring = await claim("expiring");
@@ -152,7 +155,9 @@ async function executions({ executions }: PostgresStore): Promise<void> {
   const { id } = await claim("purged");
   await executions.complete({ ...(await claim(id)), outcome, retentionMs: 1 }, CALL);
   await expect.poll(() => executions.purge({ limit: 10 }, CALL), POLL).toEqual({ purged: 1 });
+  expect(await executions.countExpired(CALL)).toEqual({ count: 0 });
   expect(await executions.list({ operation: "o", limit: 10 }, CALL)).toHaveLength(3);
+  expect(await executions.recent({ operation: "o", limit: 10 }, CALL)).toHaveLength(3);
 }
 
 async function inTransaction(store: PostgresStore, pool: pg.Pool): Promise<void> {
