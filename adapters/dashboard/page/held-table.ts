@@ -1,7 +1,7 @@
 import type { HeldSummary } from "../dashboard-update.ts";
-import { type Column, dataTable, textCell } from "./data-table.ts";
+import { type Cell, type Column, dataTable } from "./data-table.ts";
 import { countText } from "./duration-text.ts";
-import { element, setText } from "./element.ts";
+import { element, setAttribute, setText } from "./element.ts";
 import { wordsOf } from "./group-cards.ts";
 import type { Part } from "./part.ts";
 
@@ -20,18 +20,36 @@ const WHY: Readonly<Record<HeldSummary["heldBy"], string>> = {
 };
 
 const COLUMNS: readonly Column<HeldSummary>[] = [
-  {
-    label: "Resource",
-    kind: "id",
-    cell: () =>
-      textCell(
-        ({ id, incarnation }) => `${id}#${incarnation}`,
-        ({ id }) => id,
-      ),
-  },
-  { label: "Action", cell: () => textCell(({ type, reason }) => `${wordsOf(type)} (${reason})`) },
-  { label: "Held by", cell: () => textCell(({ heldBy }) => `${wordsOf(heldBy)}: ${WHY[heldBy] ?? "held"}`) },
+  { label: "Action", cell: actionCell },
+  { label: "Held by", cell: heldByCell },
 ];
+
+function actionCell(): Cell<HeldSummary> {
+  const type = element("span");
+  const id = element("bdi", { class: "resource-id" });
+  const reason = element("bdi", { class: "detail" });
+  return {
+    content: element("span", { class: "stack" }, element("span", {}, type, " ", id), " ", reason),
+    show(held) {
+      setText(type, wordsOf(held.type));
+      setText(id, `${held.id}#${held.incarnation}`);
+      setAttribute(id, "title", held.id);
+      setText(reason, held.reason);
+    },
+  };
+}
+
+function heldByCell(): Cell<HeldSummary> {
+  const name = element("span");
+  const why = element("span", { class: "detail" });
+  return {
+    content: element("span", { class: "stack" }, name, " ", why),
+    show({ heldBy }) {
+      setText(name, wordsOf(heldBy));
+      setText(why, WHY[heldBy] ?? "");
+    },
+  };
+}
 
 /** What the last pass would have done, and what keeps it. */
 export function heldTable(): Part<{

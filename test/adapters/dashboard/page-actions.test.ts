@@ -85,8 +85,8 @@ describeChromium("actions on the dashboard's page", () => {
     const { url } = await serve({ reconcilers: [loop], actions: true });
     const { page } = await browser.open(url);
     await expect.poll(async () => (await rowsOf(panelOf(page, "held"))).length).toBe(10);
-    expect((await rowsOf(panelOf(page, "held")))[0]?.[2]).toBe(
-      "Unconfirmed empty: an empty answer is not confirmed yet",
+    expect((await rowsOf(panelOf(page, "held")))[0]?.[1]).toBe(
+      "Unconfirmed empty an empty answer is not confirmed yet",
     );
 
     await within(page, "conditions", "Plan").click();

@@ -89,7 +89,6 @@ describeChromium("the looks of the dashboard's page", () => {
 
   it.each([
     [360, "light"],
-    [360, "dark"],
     [768, "light"],
     [1_280, "light"],
   ] as const)("fits %i pixels, %s, with nothing to scroll sideways", async (width, colorScheme) => {
