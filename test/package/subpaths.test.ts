@@ -40,7 +40,7 @@ describe("the packed package", () => {
 
   it("holds what was built, the prose, and nothing else", () => {
     const allowed =
-      /^(dist\/[\w.-]+\.(js|cjs|d\.ts|d\.cts|js\.map|cjs\.map)|docs\/[\w-]+\.md|examples\/custom-store\/[\w-]+\.(ts|md))$/;
+      /^(dist\/[\w.-]+\.(js|cjs|d\.ts|d\.cts|js\.map|cjs\.map)|docs\/[\w-]+\.md|docs\/(images|observability)\/[\w-]+\.(png|json|yml)|examples\/custom-store\/[\w-]+\.(ts|md))$/;
     const named = ["package.json", "README.md", "CHANGELOG.md", "LICENSE", "dist/third-party-notices.txt"];
     expect(consumer.files.filter((path) => !allowed.test(path) && !named.includes(path))).toEqual([]);
     expect(consumer.files).toEqual(expect.arrayContaining([...named, "dist/index.js", "dist/index.d.cts"]));
@@ -54,6 +54,26 @@ describe("the packed package", () => {
     const folders = [tmpdir(), checkout.slice(0, -1), homedir()].filter((folder) => folder.length > 1);
     const telling = built.filter((_, at) => folders.some((folder) => texts[at]?.includes(`${folder}/`)));
     expect(telling).toEqual([]);
+  });
+
+  it("brings the command, which says what it lacks where no driver is installed", async () => {
+    const { bin } = consumer.manifest;
+    const command = join(consumer.installed, bin["evenkeel"] ?? "");
+    const printed = await promisify(execFile)(process.execPath, [command, "--version"]);
+    expect(printed.stdout).toMatch(/^\S*\d+\.\d+\.\d+\n$/);
+    const args = [command, "leases", "list", "--store", "redis://127.0.0.1:1"];
+    const refused = await promisify(execFile)(process.execPath, args, { cwd: consumer.folder }).catch((error) => error);
+    expect(refused).toMatchObject({
+      code: 2,
+      stdout: "",
+      stderr: expect.stringMatching(/^[^\n]*install redis[^\n]*\n$/),
+    });
+  });
+
+  it("passes on the licences of what is bundled into it", async () => {
+    const notices = await readFile(join(consumer.installed, "dist/third-party-notices.txt"), "utf8");
+    for (const name of ["uplot", "cli-table3", "log-update", "cli-progress"])
+      expect(notices).toMatch(new RegExp(`^${name} \\d+\\.\\d+\\.\\d+$`, "m"));
   });
 
   it("runs nothing on install and has no side effects on import", () => {

@@ -42,6 +42,7 @@ export interface PackedConsumer {
 /** What the tests read of package.json. */
 export interface Manifest {
   readonly exports: Readonly<Record<string, unknown>>;
+  readonly bin: Readonly<Record<string, string>>;
   readonly scripts: Readonly<Record<string, string>>;
   readonly dependencies: Readonly<Record<string, string>>;
   readonly sideEffects: unknown;
