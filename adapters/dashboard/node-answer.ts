@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { dropRejection } from "../../src/rejections.ts";
 
@@ -66,34 +67,22 @@ export async function sendAnswer(answer: Response, req: IncomingMessage, res: Se
     dropRejection(reader.cancel());
     return void res.end();
   }
-  const onClose = (): void => void dropRejection(reader.cancel());
-  res.once("close", onClose);
+  // What fails or leaves while nothing is taken is told by that.
+  const over = new AbortController();
+  reader.closed.catch(() => over.abort());
+  res.once("close", () => {
+    over.abort();
+    dropRejection(reader.cancel());
+  });
   try {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) break;
-      if (!res.write(value)) await drained(res, reader.closed);
+      if (!res.write(value)) await once(res, "drain", { signal: over.signal });
     }
     res.end();
   } catch {
     // Half an answer must not look like a whole one.
     res.destroy();
   }
-}
-
-/** @throws when what is sent has failed meanwhile. */
-function drained(res: ServerResponse, closed: Promise<unknown>): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const settle = (): void => {
-      res.off("drain", settle);
-      res.off("close", settle);
-      resolve();
-    };
-    res.on("drain", settle);
-    res.on("close", settle);
-    closed.catch((error: unknown) => {
-      settle();
-      reject(error);
-    });
-  });
 }

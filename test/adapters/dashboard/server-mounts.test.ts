@@ -53,6 +53,8 @@ const MOUNTS: Readonly<Record<string, Mount>> = {
     basePath: "/ops/dashboard",
     listener(board) {
       const app = new Koa();
+      // It writes of each client that leaves while something is sent.
+      app.silent = true;
       app.use(async (ctx, next) => {
         if (!/^\/ops\/dashboard(\/|$)/.test(ctx.path)) return next();
         ctx.respond = false;

@@ -29,7 +29,7 @@ describe("a page that reads slowly", () => {
   it("and never comes to it loses its place to others after a minute", async () => {
     const clock = new ManualClock();
     // More than a connection takes up by itself.
-    const notes = [{ text: "x".repeat(32_000_000) }];
+    const notes = [{ text: "x".repeat(16_000_000) }];
     const { server } = await servedBoard({
       store: memoryStore({ clock }),
       clock,

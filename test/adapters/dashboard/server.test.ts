@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { dashboard } from "../../../adapters/dashboard/dashboard.ts";
 import { memoryStore } from "../../../adapters/stores/memory.ts";
+import { digest } from "../../../src/digest.ts";
 import { Reconciler } from "../../../src/index.ts";
 import { servedBoard } from "./server-board.ts";
 
@@ -23,6 +24,7 @@ describe("the page", () => {
       const { status, headers, text } = await server.ask(path);
       expect({ status, type: headers["content-type"] }).toEqual({ status: 200, type });
       expect(text.length).toBeGreaterThan(100);
+      expect(headers.etag, "to its end").toBe(`"${digest(text).slice(0, 32)}"`);
     }
   });
 
