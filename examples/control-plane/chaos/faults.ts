@@ -41,6 +41,10 @@ type WithDice = FaultOptions & { readonly dice: Dice };
 /** How long to wait for a creation that a fault could hit. */
 const STRIKE_WITHIN_MS = 1_500;
 
+/** How often a resource is struck within the time after which the control plane has forgotten it. The last time it waits for 24 s. */
+const MOST_STRIKES = 3;
+const STABLE_MS = 600_000;
+
 /** How often a copy is started that ends before it answers. */
 const STARTS = 3;
 
@@ -59,13 +63,15 @@ export async function injectFaults(options: FaultOptions): Promise<FaultCounts> 
 
 async function faultsOfWorkers({ dice, folder, staleMs, say, signal }: WithDice, counts: FaultCounts): Promise<void> {
   const thaws: Promise<unknown>[] = [];
+  const spared = sparing();
   for (let turn = 0; !signal.aborted; turn += 1) {
-    const workers = dice.shuffle(workerProcesses(folder));
+    const workers = dice.shuffle(workerProcesses(folder)).filter(({ group, id }) => spared.admits(`${group}/${id}`));
     if (turn % 3 === 1) {
       const [frozen] = workers;
       if (frozen !== undefined) {
         say(`freezes ${frozen.id}#${frozen.incarnation}`);
         signalIfThere(frozen.pid, "SIGSTOP");
+        spared.count(`${frozen.group}/${frozen.id}`);
         counts.frozenWorkers += 1;
         // Until after it was replaced.
         thaws.push(
@@ -77,12 +83,28 @@ async function faultsOfWorkers({ dice, folder, staleMs, say, signal }: WithDice,
     } else {
       const killed = workers.slice(0, dice.whole(1, 3));
       if (killed.length > 0) say(`kills ${killed.map(({ id, incarnation }) => `${id}#${incarnation}`).join(", ")}`);
-      for (const { pid } of killed) signalIfThere(pid, "SIGKILL");
+      for (const { group, id, pid } of killed) {
+        signalIfThere(pid, "SIGKILL");
+        spared.count(`${group}/${id}`);
+      }
       counts.killedWorkers += killed.length;
     }
     await sleep(dice.between(1_000, 3_000), undefined, { signal }).catch(() => {});
   }
   await Promise.all(thaws);
+}
+
+/**
+ * Which resources may be struck again. One that ends again and again is replaced later each time, up to 5 minutes, until it has lived for
+ * 10: nobody would wait for that at the end.
+ */
+function sparing() {
+  const struck = new Map<string, number[]>();
+  const recent = (id: string): number[] => (struck.get(id) ?? []).filter((at) => performance.now() - at < STABLE_MS);
+  return {
+    admits: (id: string): boolean => recent(id).length < MOST_STRIKES,
+    count: (id: string): void => void struck.set(id, [...recent(id), performance.now()]),
+  };
 }
 
 type Fault = (options: WithDice, counts: FaultCounts) => Promise<void>;

@@ -22,6 +22,8 @@ import { workerLines } from "./worker-processes.ts";
 /** So short that there is something to watch, and so long that a busy machine keeps up. */
 const LEASE_MS = 3_000;
 const STALE_MS = 5_000;
+/** Replacements of what ended again and again wait longest. */
+const SETTLES_WITHIN_MS = 2 * PATIENCE_MS;
 /** Some resyncs of the control plane. */
 const REST_MS = 4_000;
 
@@ -155,7 +157,7 @@ async function settle(snapshot: () => Promise<Snapshot>, expected: Expected): Pr
       last = await snapshot();
       return unsettled(last, expected).length === 0;
     },
-    { everyMs: 300 },
+    { withinMs: SETTLES_WITHIN_MS, everyMs: 300 },
   );
   return last ?? snapshot();
 }
