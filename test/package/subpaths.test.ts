@@ -29,7 +29,7 @@ let consumer: PackedConsumer;
 
 beforeAll(async () => {
   consumer = await packedConsumer();
-}, 120_000);
+}, 300_000);
 afterAll(() => consumer?.dispose());
 
 describe("the packed package", () => {
