@@ -118,4 +118,20 @@ describeChromium("the page of the dashboard, over ten thousand resources", () =>
     expect(new URL(page.url()).hash).toBe("#group=fleet&states=TERMINATING");
     expect(faults).toEqual([]);
   });
+
+  it("keeps two dozen groups in the document however many there are, and finds the others by their names", async () => {
+    const names = Array.from({ length: 60 }, (_, index) => `group-${String(index).padStart(2, "0")}`);
+    for (const name of names) await fill(ledger(), name, ["one"]);
+    const { url } = await serve();
+    // Also one that would not be among them.
+    const { page, faults } = await browser.open(`${url}#group=group-50`);
+    const cards = () => page.locator(".card .name").allTextContents();
+    await expect.poll(cards).toEqual([...names.slice(0, 23), "group-50"]);
+    expect(await page.locator("nav").textContent()).toContain("and 36 more groups");
+    await page.getByRole("searchbox", { name: "Find a group" }).fill("group-4");
+    await expect.poll(cards).toEqual(names.slice(40, 50));
+    await page.locator(".card", { hasText: "group-41" }).click();
+    await expect.poll(() => page.locator(".card[aria-current] .name").allTextContents()).toEqual(["group-41"]);
+    expect(faults).toEqual([]);
+  });
 });
