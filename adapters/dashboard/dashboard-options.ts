@@ -27,6 +27,11 @@ export interface DashboardOptions {
   readonly title?: string | undefined;
   /** Milliseconds between two looks at the ledger while somebody watches. Defaults to 2,000. */
   readonly intervalMs?: number | undefined;
+  /**
+   * When groups are looked at for the chart: `"watched"`, while somebody watches and for five minutes after; `"always"`, from the beginning
+   * on, so that whoever opens the page sees the hour before. Defaults to `"watched"`.
+   */
+  readonly history?: "watched" | "always" | undefined;
   /** What the program has to say to its people, such as what to try. Defaults to none. */
   readonly notes?: readonly DashboardNote[] | undefined;
   /** How many pages may watch at once; the next one is answered 503. Defaults to 100. */
@@ -48,6 +53,7 @@ export interface DashboardSettings {
   readonly actions: boolean;
   readonly title: string;
   readonly intervalMs: number;
+  readonly history: "watched" | "always";
   readonly notes: readonly DashboardNote[];
   readonly maxStreams: number;
   readonly storeTimeoutMs: number;
@@ -68,6 +74,7 @@ const RULES: OptionRules = {
   actions: rules.flag,
   title: rules.name,
   intervalMs: rules.durationMs,
+  history: rules.oneOf("watched", "always"),
   notes: rules.custom("a list of { text, command? }", (value) => Array.isArray(value) && value.every(isNote)),
   maxStreams: rules.count,
   storeTimeoutMs: rules.durationMs,
@@ -89,6 +96,7 @@ export function dashboardSettings(options: DashboardOptions): DashboardSettings 
     actions: options.actions ?? false,
     title: options.title ?? "evenkeel",
     intervalMs: options.intervalMs ?? 2_000,
+    history: options.history ?? "watched",
     notes: (options.notes ?? []).map((note) => ({ ...note })),
     maxStreams: options.maxStreams ?? 100,
     storeTimeoutMs: options.storeTimeoutMs ?? 5_000,

@@ -30,8 +30,8 @@ export interface Dashboard {
  * It has **no authentication of its own**: whoever reaches it sees ids and operations, and with `actions: true` may act. Mount it behind
  * yours.
  *
- * The ledger is looked at only while somebody watches (and for five minutes after), once every `intervalMs` however many watch. No timer
- * keeps the process alive.
+ * The ledger is looked at only while somebody watches (and for five minutes after, or always, see `history`), once every `intervalMs`
+ * however many watch. No timer keeps the process alive.
  *
  * @throws EvenkeelError `INVALID_OPTIONS` that names the option.
  * @example Express

@@ -35,6 +35,7 @@ export class Sampler {
   constructor(settings: DashboardSettings) {
     this.#settings = settings;
     this.#look = this.#newLook();
+    if (settings.history === "always") this.#lookAfter(0);
   }
 
   /** How the groups stood before. */
@@ -82,9 +83,13 @@ export class Sampler {
     await Promise.all(Array.from(this.#viewers, (viewer) => this.#tell(viewer, found)));
     this.#looksAt = undefined;
     if (this.#ended.signal.aborted) return;
-    if (this.#viewers.size === 0 && clock.monotonic() >= this.#watchedAtMs + LINGER_MS) return this.#rest();
-    const pauseMs = this.#isAskedAgain ? 0 : intervalMs;
-    this.#timer = clock.setTimer(pauseMs, () => void this.#run(), { ref: false });
+    const isWanted = this.#viewers.size > 0 || this.#settings.history === "always";
+    if (!isWanted && clock.monotonic() >= this.#watchedAtMs + LINGER_MS) return this.#rest();
+    this.#lookAfter(this.#isAskedAgain ? 0 : intervalMs);
+  }
+
+  #lookAfter(pauseMs: number): void {
+    this.#timer = this.#settings.clock.setTimer(pauseMs, () => void this.#run(), { ref: false });
   }
 
   /** Nothing is tried again here: what fails is in the update. */

@@ -196,6 +196,29 @@ describe("what a page is told", () => {
       [5, 0],
     ]);
   });
+  it("was seen before anybody came where the history is always kept", async () => {
+    const clock = new ManualClock();
+    const log = new CallLog();
+    const inner = memoryStore({ clock });
+    const store = faultyStore(inner, { onCall: log.onCall });
+    const { server } = await servedBoard({ store, clock, intervalMs: 60_000, history: "always" });
+    const ledger = new ResourceLedger({ store: inner, group: "web", clock });
+    await ledger.setDesired(10);
+    // Longer than what nobody watches would be looked at otherwise.
+    for (let minute = 0; minute < 10; minute += 1) {
+      const looks = log.count("resources.listGroups");
+      await clock.advance(60_000);
+      await expect.poll(() => log.count("resources.listGroups"), { interval: 2 }).toBeGreaterThan(looks);
+    }
+    await ledger.setDesired(5);
+    await clock.advance(60_000);
+    const first = server.watch();
+    await expect.poll(() => first.updates.length).toBeGreaterThan(0);
+    const seen = first.hello[0]?.history["web"] ?? [];
+    expect(seen[0]).toMatchObject({ desired: 10, observed: 0 });
+    expect((seen.at(-1)?.at ?? 0) - (seen[0]?.at ?? 0)).toBeGreaterThanOrEqual(9 * 60_000);
+    expect(seen.every(({ desired }) => desired !== null)).toBe(true);
+  });
 });
 
 describe("a ledger that does not answer", () => {
