@@ -8,7 +8,10 @@ import { notingBundled, writeNotices } from "./third-party-notices.ts";
 function forgetFolders(folder: string): void {
   for (const file of readdirSync(folder).filter((name) => name.endsWith(".cjs.map"))) {
     const path = join(folder, file);
-    const map = JSON.parse(readFileSync(path, "utf8")) as { file?: string; sources: string[] };
+    const text = readFileSync(path, "utf8");
+    // Another build is writing it at this moment, and comes to this after it.
+    if (!text.endsWith("}")) continue;
+    const map = JSON.parse(text) as { file?: string; sources: string[] };
     map.sources = map.sources.map((source) => (isAbsolute(source) ? basename(source) : source));
     if (map.file !== undefined) map.file = basename(map.file);
     writeFileSync(path, JSON.stringify(map));
