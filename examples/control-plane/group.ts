@@ -24,12 +24,13 @@ export interface GroupOptions {
 /** Looks after the workers of a group, where this copy leads. */
 export function createGroup(name: string, { settings, store, leader, copies, onEvent }: GroupOptions) {
   const { staleMs, orphanMs, workers: folder } = settings;
+  const beatMs = Math.round(staleMs / 10);
   const ledger = new ResourceLedger({ store, group: name });
   const machine = createMachine({
     folder,
     group: name,
     servers: copies.servers,
-    beatMs: Math.round(staleMs / 10),
+    beatMs,
     orphanMs,
     // Nobody has to wait until it is looked for.
     onEnded: () => reconciler.wake(),
@@ -56,6 +57,11 @@ export function createGroup(name: string, { settings, store, leader, copies, onE
     name,
     ledger,
     reconciler,
+    /**
+     * For beats. Where the ledger can't be reached, workers are to hear that from us before they stop listening: they would take us for
+     * gone, and end.
+     */
+    beats: new ResourceLedger({ store, group: name, storeTimeoutMs: Math.max(500, Math.round((beatMs * 2) / 3)) }),
 
     /** Where nobody has said yet how many there are to be, says so. */
     async start(): Promise<void> {

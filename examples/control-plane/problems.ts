@@ -24,8 +24,12 @@ export class Refusal extends Error {
 export function answerWithProblems(app: FastifyInstance): void {
   app.setErrorHandler(async (error: FastifyError, request, reply) => {
     const refusal = refusalOf(error);
-    if (refusal.status >= 500) console.error(`${request.method} ${request.url}: ${error.stack}`);
-    if (refusal.status === 503) reply.header("Retry-After", "1");
+    if (refusal.status === 503) {
+      console.error(`${request.method} ${request.url}: ${error.message}`);
+      reply.header("Retry-After", "1");
+    } else if (refusal.status >= 500) {
+      console.error(`${request.method} ${request.url}: ${error.stack}`);
+    }
     return send(reply, refusal);
   });
   app.setNotFoundHandler(async (request: FastifyRequest, reply) =>

@@ -3,12 +3,30 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { TestContext } from "vitest";
 import { commandLinesOf } from "../../examples/control-plane/processes.ts";
 import { signalIfAlive } from "../support/child-processes.ts";
 import { newFolder } from "../support/run-folder.ts";
-import { until } from "../support/until.ts";
+
+/** The longest test takes 30 s where there is nothing else to do. Each starts programs that compile themselves first. */
+export const TEST_PATIENCE_MS = 400_000;
+const WAIT_PATIENCE_MS = 150_000;
+
+/** Waits until a condition holds. One that throws does not hold. For processes, whose starts take long on a busy machine. */
+export async function until(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
+  let last: unknown;
+  for (const deadline = performance.now() + WAIT_PATIENCE_MS; performance.now() < deadline; await sleep(50)) {
+    try {
+      if (await holds()) return;
+      last = undefined;
+    } catch (error) {
+      last = error;
+    }
+  }
+  throw new Error(`it never came about that ${what}`, { cause: last });
+}
 
 export const CWD = fileURLToPath(new URL("../../examples/control-plane", import.meta.url));
 
@@ -111,12 +129,13 @@ export type ControlPlane = Awaited<ReturnType<typeof controlPlane>>;
 async function startCopy(name: string, args: readonly string[]): Promise<Copy> {
   const server = spawn(process.execPath, ["--import", "tsx", "server.ts", ...args], {
     cwd: CWD,
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["ignore", "pipe", "pipe"],
   });
   let printed = "";
-  server.stdout.on("data", (chunk) => {
-    printed += chunk;
-  });
+  for (const output of [server.stdout, server.stderr])
+    output.on("data", (chunk) => {
+      printed += chunk;
+    });
   await until(`${name} answers`, () => hasEnded(server) || /^control plane on http\S+$/m.test(printed));
   const [, url] = /^control plane on (http\S+)$/m.exec(printed) ?? [];
   if (url === undefined) throw new Error(`${name} ended: ${printed}`);

@@ -5,10 +5,10 @@ import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sqliteStore } from "../../adapters/stores/sqlite.ts";
-import { openDatabase } from "../support/sqlite-files.ts";
 import { settingsOf } from "../../examples/control-plane/settings.ts";
 import { newFolder } from "../support/run-folder.ts";
-import { CWD } from "./control-plane-copies.ts";
+import { openDatabase } from "../support/sqlite-files.ts";
+import { CWD, TEST_PATIENCE_MS } from "./control-plane-copies.ts";
 
 interface Ended {
   readonly code: number;
@@ -21,7 +21,7 @@ function run(program: string, ...args: string[]): Promise<Ended> {
     const child = execFile(
       process.execPath,
       ["--import", "tsx", program, ...args],
-      { cwd: CWD, timeout: 60_000 },
+      { cwd: CWD, timeout: TEST_PATIENCE_MS },
       (_error, stdout, stderr) => resolve({ code: child.exitCode ?? -1, stdout, stderr }),
     );
   });
@@ -37,7 +37,7 @@ function refusal(...args: string[]): string {
   return "";
 }
 
-describe.concurrent("what examples/control-plane is given", () => {
+describe("what examples/control-plane is given", { timeout: TEST_PATIENCE_MS }, () => {
   let folder: string;
   const database = (): string => `sqlite:${join(folder, "ledger.db")}`;
 

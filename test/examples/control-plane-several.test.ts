@@ -3,13 +3,15 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { describe, expect, it, type TestContext } from "vitest";
 import { databaseUrl, describePostgres, describeRedis, redisUrl } from "../support/engines.ts";
-import { until } from "../support/until.ts";
+import { startTcpProxy } from "../support/tcp-proxy.ts";
 import {
   type ControlPlane,
   type Copy,
   CWD,
   controlPlane,
   startedTwice,
+  TEST_PATIENCE_MS,
+  until,
   untilConverged,
 } from "./control-plane-copies.ts";
 
@@ -30,13 +32,16 @@ async function leaderOf(copies: readonly Copy[]): Promise<{ leader: Copy; others
 }
 
 async function desire(copy: Copy, desired: number): Promise<void> {
-  const { status } = await copy.ask("PUT", "/desired/worker", { desired }, randomUUID());
-  expect(status).toBe(200);
+  const key = randomUUID();
+  await until("it is said", async () => {
+    return (await copy.ask("PUT", "/desired/worker", { desired }, key)).status === 200;
+  });
 }
 
 /** The others see nothing of a leader that dies in the middle of starting workers but that another one leads. */
 async function survivesItsLeader(plane: ControlPlane, names: readonly string[]): Promise<readonly Copy[]> {
-  const copies = await Promise.all(names.map((name) => plane.start(name, "--desired", "4", ...ARGS)));
+  const copies: Copy[] = [];
+  for (const name of names) copies.push(await plane.start(name, "--desired", "4", ...ARGS));
   const { leader, others, epoch } = await leaderOf(copies);
   const [witness] = others as [Copy, ...Copy[]];
   await untilConverged(plane, witness, 4);
@@ -89,7 +94,7 @@ async function planeOn({ onTestFinished }: TestContext, store: string): Promise<
   return controlPlane(onTestFinished, store, `cp${randomUUID().slice(0, 8)}_`);
 }
 
-describe.concurrent("several copies of examples/control-plane", () => {
+describe("several copies of examples/control-plane", { timeout: TEST_PATIENCE_MS }, () => {
   it("share one SQLite file, and the next one leads at once where the leader is stopped", async (context) => {
     const plane = await controlPlane(context.onTestFinished);
     const copies = [await plane.start("first", "--desired", "3"), await plane.start("second", "--desired", "7")];
@@ -120,6 +125,28 @@ describe.concurrent("several copies of examples/control-plane", () => {
   });
 
   describeRedis("on Redis", () => {
+    it("keep their workers through an outage of the ledger that is longer than workers live alone", async (context) => {
+      const proxy = await startTcpProxy({ port: Number(new URL(redisUrl()).port) });
+      context.onTestFinished(() => proxy.stop());
+      const plane = await planeOn(context, proxy.url(redisUrl()));
+      const copy = await plane.start("only", "--desired", "3", "--stale-ms", "40000", "--orphan-ms", "12000");
+      await untilConverged(plane, copy, 3);
+      const before = new Map(plane.living());
+
+      proxy.blackHole("toServer");
+      const cutAt = performance.now();
+      // Not a moment's trouble: they live longer than 12 s only because they are answered.
+      while (performance.now() - cutAt < 16_000) {
+        const beat = await copy.ask("POST", "/resources/worker-0/heartbeat", { incarnation: 1 });
+        expect([beat.status, JSON.parse(beat.text)]).toEqual([503, expect.objectContaining({ status: 503 })]);
+      }
+      expect(plane.living()).toEqual(before);
+      await proxy.heal();
+      await desire(copy, 4);
+      await untilConverged(plane, copy, 4);
+      expect([...plane.living().keys()].sort()).toEqual(["worker-0#1", "worker-1#1", "worker-2#1", "worker-3#1"]);
+    });
+
     it("go on where their leader dies at work", async (context) => {
       await survivesItsLeader(await planeOn(context, redisUrl()), ["first", "second", "third"]);
     });

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 export const URL_OF_SERVER = process.env["URL"] ?? "http://127.0.0.1:3000";
 
 /** How long anything may take to come about, in milliseconds: workers are processes, on a machine that may be busy. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 120_000;
 
 export interface Answer {
   readonly status: number;

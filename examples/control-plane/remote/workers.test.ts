@@ -92,7 +92,7 @@ describe("workers", () => {
         });
       });
       const beat = (of: string, incarnation?: number) =>
-        ask("POST", `/resources/${of}/heartbeat`, { body: { group: name, incarnation } });
+        askUntilAnswered("POST", `/resources/${of}/heartbeat`, { body: { group: name, incarnation } });
       const { status, json } = await beat(id, worker?.incarnation);
       assert.deepEqual([status, json.accepted, json.superseded], [200, true, false]);
       assert.ok(json.servers.length > 0);
@@ -103,7 +103,8 @@ describe("workers", () => {
     } finally {
       await remove();
     }
-    const { json } = await ask("POST", `/resources/${id}/heartbeat`, { body: { group: name, incarnation: 1 } });
+    const asked = { body: { group: name, incarnation: 1 } };
+    const { json } = await askUntilAnswered("POST", `/resources/${id}/heartbeat`, asked);
     assert.deepEqual([json.accepted, json.superseded], [false, true]);
   });
 });

@@ -25,7 +25,7 @@ export function heartbeatRoutes(app: FastifyInstance, groups: Groups, copies: Co
     { schema: SCHEMA, config: { idempotency: false } },
     async ({ params: { id }, body }) => {
       const { group, incarnation } = body ?? {};
-      const beat = await groups.get(group, "group").ledger.heartbeat(id, { incarnation });
+      const beat = await groups.get(group, "group").beats.heartbeat(id, { incarnation });
       return { ...beat, servers: await copies.servers() };
     },
   );
