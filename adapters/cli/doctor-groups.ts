@@ -7,6 +7,7 @@ import type { DesiredState, ResourceRow } from "../../src/store.ts";
 import { type Examination, type Finding, reasonOf, type Severity, type Unknown } from "./doctor-check.ts";
 import type { LedgerSubject } from "./doctor-ledger-subject.ts";
 import { durationText } from "./duration-text.ts";
+import { shellWord } from "./shell-word.ts";
 
 /** Every finding that a group can have. */
 const IDS = [
@@ -108,7 +109,7 @@ function reconcilerFindings({ name, status }: GroupFacts, { clock, limits }: Led
     const age = durationText(ageMs);
     if (type === "Converged") {
       if (holds || ageMs < limits.unconvergedMs) return [];
-      const change = `look with \`evenkeel watch --group\`, and ask the reconciler's \`explain(id)\` why; its last reason was ${reason}`;
+      const change = `look with \`evenkeel watch --group ${shellWord(name)}\`, and ask the reconciler's \`explain(id)\` why; its last reason was ${reason}`;
       return finding("group-not-converged", "warning", name, `not converged for ${age}: ${reason}`, change);
     }
     if (!holds) return [];

@@ -1,4 +1,4 @@
-import { lstatSync, statfsSync, statSync } from "node:fs";
+import { statfsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { makeDurable } from "../stores/sqlite-durability.ts";
 import { openSqlite, prepare, readValue, type SqliteHandle } from "../stores/sqlite-handle.ts";
@@ -8,6 +8,7 @@ import { type Check, type Examination, examine, FINE, found, type Verdict } from
 import { kindOfFileSystem } from "./doctor-file-systems.ts";
 import type { DoctorLimits } from "./doctor-limits.ts";
 import { MOST_IDS, unreadableVerdict } from "./doctor-unreadable.ts";
+import { shellWord } from "./shell-word.ts";
 
 interface SqliteSubject {
   readonly handle: SqliteHandle;
@@ -48,14 +49,14 @@ const CHECKS: readonly Check<SqliteSubject>[] = [
   { id: "executions-unreadable", look: unreadable },
 ];
 
-function integrity({ handle }: SqliteSubject): Verdict {
+function integrity({ handle, file }: SqliteSubject): Verdict {
   const problems = prepare(handle, "PRAGMA quick_check(5)").all() as Record<string, unknown>[];
   const texts = problems.map((row) => String(Object.values(row)[0]));
   if (texts.length === 1 && texts[0] === "ok") return FINE;
   return found(
     "error",
     `the file is damaged: ${texts.join("; ")}`,
-    "stop every process that uses the file, keep a copy of it and its -wal, and restore a backup, or recover what can be read with `sqlite3 FILE .recover`",
+    `stop every process that uses the file, keep a copy of it and its -wal, and restore a backup, or recover what can be read with \`sqlite3 ${shellWord(file)} .recover\``,
   );
 }
 
@@ -166,14 +167,14 @@ function permissions({ file }: SqliteSubject): Verdict {
     return found(
       "warning",
       "everybody on this machine can write to the ledger, or replace it",
-      `run \`chmod o-rwx ${lstatSync(file).isSymbolicLink() ? "TARGET" : "FILE FILE-wal FILE-shm"}\`, and keep it in a folder that others can't write to`,
+      `run \`chmod o-rwx ${shellWord(file)}*\`, and keep it in a folder that others can't write to`,
     );
   }
   if (modes.some((mode) => (mode & 0o004) !== 0) && (folder & 0o001) !== 0) {
     return found(
       "hint",
       "everybody on this machine can read the ledger: keys and outcomes",
-      "run `chmod o-r FILE FILE-wal FILE-shm`, if others have accounts there",
+      `run \`chmod o-r ${shellWord(file)}*\`, if others have accounts there`,
     );
   }
   return FINE;

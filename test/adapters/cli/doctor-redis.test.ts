@@ -1,11 +1,15 @@
-import { rm } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { createClient } from "redis";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { redisStore } from "../../../adapters/stores/redis.ts";
 import { withIdempotency } from "../../../src/index.ts";
 import { AdjustableClock } from "../../support/adjustable-clock.ts";
+import { askRedis } from "../../support/ask-redis.ts";
 import { describeRedisServers } from "../../support/engines.ts";
 import { type RedisServer, startRedis } from "../../support/redis-server.ts";
+import { newFolder } from "../../support/run-folder.ts";
+import { onFreePort, startServerProcess } from "../../support/server-process.ts";
 import { startTcpProxy } from "../../support/tcp-proxy.ts";
 import { until } from "../../support/until.ts";
 import { examined, refusal } from "./doctor-examination.ts";
@@ -148,6 +152,26 @@ describeRedisServers("evenkeel doctor of a Redis", () => {
       expect((await examined(node.url)).of("redis-role")).toMatchObject([{ severity: "hint" }]);
     } finally {
       await node.stop();
+    }
+  });
+
+  it("finds a Sentinel where the primary should be", async () => {
+    const folder = await newFolder("sentinel");
+    const file = join(folder, "sentinel.conf");
+    await writeFile(file, "");
+    const sentinel = await onFreePort(async (port) => {
+      const args = [file, "--sentinel", "--port", String(port), "--bind", "127.0.0.1", "--dir", folder];
+      const ready = async () => /^\+PONG/.test(await askRedis(port, "PING"));
+      return { port, process: await startServerProcess({ command: "redis-server", args, folder, ready }) };
+    });
+    try {
+      expect((await examined(`redis://127.0.0.1:${sentinel.port}`)).of("redis-role")).toMatchObject([
+        { severity: "error", change: expect.stringMatching(/get-master-addr-by-name/i) },
+      ]);
+    } finally {
+      sentinel.process.signal("SIGKILL");
+      await sentinel.process.ended;
+      await rm(folder, { recursive: true });
     }
   });
 
