@@ -2,13 +2,10 @@ import type { Clock } from "../../src/clock.ts";
 import { isEvenkeelError } from "../../src/errors.ts";
 import { compareRecency, viewOf } from "../../src/execution-record.ts";
 import type {
-  ClaimRequest,
   CompleteResult,
   ExecutionStore,
   ExecutionView,
-  ListExecutionsRequest,
   RecordStepResult,
-  ReleaseRequest,
   ReleaseResult,
   RenewResult,
   StoreCall,
@@ -18,6 +15,7 @@ import { BUCKETS_AT_ONCE, eachWindow } from "./redis-buckets.ts";
 import type { DurableCall, RedisConnection, ScriptCall } from "./redis-connection.ts";
 import { unavailable } from "./redis-errors.ts";
 import { type Answer, answerOf, claimResultOf, seizeResultOf, settledOf } from "./redis-execution-answers.ts";
+import { claimArguments, listArguments, optional, releaseArguments } from "./redis-execution-arguments.ts";
 import { latestIds } from "./redis-execution-recency.ts";
 import { EXECUTION_SCRIPTS as scripts } from "./redis-execution-scripts.ts";
 import { bucketOf, type RedisKeys } from "./redis-keys.ts";
@@ -248,27 +246,4 @@ function isGranted(status: string): boolean {
 /** One broken record must not hide all others: `get` says of it that it is corrupt. */
 function unlessCorrupt(error: unknown): undefined {
   if (!isEvenkeelError(error) || error.code !== "RECORD_CORRUPT") throw error;
-}
-
-function claimArguments(request: ClaimRequest, storeKeys: boolean): string[] {
-  const { nonce, leaseMs, retentionMs, onAbandoned, operation, scope, key, fingerprint } = request;
-  const known = [storeKeys ? optional(key) : "", optional(fingerprint)];
-  return [nonce, String(leaseMs), String(retentionMs), onAbandoned, operation, scope, ...known];
-}
-
-function releaseArguments({ id, token, nonce, as }: ReleaseRequest, keys: RedisKeys): string[] {
-  const holder = [String(token), nonce, as.mode];
-  if (as.mode === "forget") return [...holder, "", "", "", keys.channel(id)];
-  const leaseExpiredAt = as.mode === "abandon" ? as.leaseExpiredAt : undefined;
-  const since = optional(leaseExpiredAt === undefined ? undefined : String(leaseExpiredAt));
-  return [...holder, String(as.attempt), String(as.retentionMs), since, keys.channel(id)];
-}
-
-function listArguments({ operation, status, after = "" }: ListExecutionsRequest, limit: number): string[] {
-  return [after, String(limit), optional(operation), status ?? ""];
-}
-
-/** Told apart from a text that is empty. */
-function optional(value: string | undefined): string {
-  return value === undefined ? "" : `=${value}`;
 }
