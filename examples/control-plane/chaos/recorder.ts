@@ -38,17 +38,11 @@ export class Recorder {
   readonly #fenced = new Map<string, number>();
   #convergedAt = performance.now();
   #longestMs = 0;
-  #leader: string | undefined;
   #isOver = false;
   #ended: Promise<unknown> = Promise.resolve();
 
   constructor(options: RecorderOptions) {
     this.#options = options;
-  }
-
-  /** Who holds the lease, as it was last seen. */
-  get leader(): string | undefined {
-    return this.#leader;
   }
 
   /** How many writes the copies have said that were fenced. */
@@ -59,12 +53,6 @@ export class Recorder {
   /** The longest time in which no copy said that all groups had converged, in milliseconds. */
   get longestUnconvergedMs(): number {
     return Math.round(this.#longestMs);
-  }
-
-  /** Rows of what is being made, as they were last seen. */
-  get pending(): number {
-    const last = new Map(this.rows.map((row) => [nameOf(row), row.state]));
-    return [...last.values()].filter((state) => state === "PENDING").length;
   }
 
   start(): void {
@@ -94,7 +82,6 @@ export class Recorder {
   async #lookAtLedger(): Promise<void> {
     const { store, groups, folder } = this.#options;
     const lease = await store.leases.get(ELECTION, CALL);
-    this.#leader = lease?.holder;
     if (lease !== undefined) this.#hear("lease", { identity: lease.holder, epoch: lease.epoch });
     // Before the rows: what is written before a process is started is there by then.
     const processes = workerProcesses(folder);
