@@ -125,7 +125,7 @@ describe("several copies of examples/control-plane", { timeout: TEST_PATIENCE_MS
   });
 
   describeRedis("on Redis", () => {
-    it("keep their workers through an outage of the ledger that is longer than workers live alone", async (context) => {
+    it.concurrent("keep their workers through an outage of the ledger that is longer than workers live alone", async (context) => {
       const proxy = await startTcpProxy({ port: Number(new URL(redisUrl()).port) });
       context.onTestFinished(() => proxy.stop());
       const plane = await planeOn(context, proxy.url(redisUrl()));
@@ -147,7 +147,7 @@ describe("several copies of examples/control-plane", { timeout: TEST_PATIENCE_MS
       expect([...plane.living().keys()].sort()).toEqual(["worker-0#1", "worker-1#1", "worker-2#1", "worker-3#1"]);
     });
 
-    it("go on where their leader dies at work", async (context) => {
+    it.concurrent("go on where their leader dies at work", async (context) => {
       await survivesItsLeader(await planeOn(context, redisUrl()), ["first", "second", "third"]);
     });
   });
