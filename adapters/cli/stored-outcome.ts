@@ -2,6 +2,7 @@ import { inspect } from "node:util";
 import { type Codec, taggedJson } from "../../src/codec.ts";
 import { responseCodec, StoredResponse } from "../../src/idempotency/http-response.ts";
 import { outcomeCodec } from "../../src/idempotency/outcome.ts";
+import { bodyOf } from "../../src/idempotency/sealed-outcome.ts";
 import type { StoredOutcome } from "../../src/store.ts";
 
 /** A stored outcome, as far as the command can read it. */
@@ -14,9 +15,6 @@ export type ReadOutcome =
   /** By a codec of the operation's own. */
   | { readonly form: "foreign"; readonly bytes: Uint8Array };
 
-/** Before what the codec wrote stand a version and a seal. */
-const HEADER_BYTES = 17;
-
 /** The first byte of what the HTTP layer's codec writes. JSON begins with neither. */
 const OF_RESPONSES: readonly (number | undefined)[] = [1, 2];
 
@@ -26,7 +24,7 @@ const responses = responseCodec(taggedJson);
 
 /** How many bytes the outcome itself takes. */
 export function sizeOf({ bytes }: StoredOutcome): number {
-  return Math.max(0, bytes.length - HEADER_BYTES);
+  return bodyOf(bytes).length;
 }
 
 /** @throws EvenkeelError `RECORD_CORRUPT` for an outcome that is not what was stored for this record. */

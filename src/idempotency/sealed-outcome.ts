@@ -72,7 +72,8 @@ function sealOf(id: string, kind: OutcomeKind, body: Uint8Array, traceparent: st
   return createHash("sha256").update(head, "latin1").update(body).digest().subarray(0, SEAL_BYTES);
 }
 
-function bodyOf(bytes: Uint8Array): Uint8Array {
+/** What the codec wrote, whether it is what was stored or not. */
+export function bodyOf(bytes: Uint8Array): Uint8Array {
   return bytes.subarray(bytes[0] === TRACED ? TRACED_HEADER_BYTES : PLAIN_HEADER_BYTES);
 }
 

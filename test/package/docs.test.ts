@@ -11,6 +11,7 @@ const PROSE = [
     "CONTRIBUTING.md",
     "SECURITY.md",
     "examples/express-payments/README.md",
+    "examples/control-plane/README.md",
     "examples/custom-store/README.md",
     "examples/hono-fetch/README.md",
     "examples/koa-webhooks/README.md",

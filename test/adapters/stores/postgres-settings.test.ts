@@ -189,7 +189,7 @@ describePostgres("close()", () => {
         output += chunk;
       });
     }
-    const giveUp = setTimeout(() => child.kill("SIGKILL"), 30_000);
+    const giveUp = setTimeout(() => child.kill("SIGKILL"), 90_000);
     const [code] = await once(child, "exit");
     clearTimeout(giveUp);
     expect({ code, output }).toEqual({ code: 0, output: "idle\n" });
