@@ -35,7 +35,14 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   answerWithProblems(app);
   // Whoever can reach it may do everything: there is nobody to tell apart. Say who it is where there is.
   const scope = () => "";
-  await app.register(idempotency, { store, scope, onEvent: telemetry.onEvent, methods: ["POST", "PUT", "DELETE"] });
+  await app.register(idempotency, {
+    store,
+    scope,
+    methods: ["POST", "PUT", "DELETE"],
+    // Nobody is told what the ledger could not be told: 503, and a retry finds out.
+    onCompleteFailure: "throw",
+    onEvent: telemetry.onEvent,
+  });
   resourceRoutes(app, groups);
   desiredRoutes(app, groups);
   heartbeatRoutes(app, groups, copies);

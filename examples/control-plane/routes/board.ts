@@ -26,12 +26,18 @@ export function boardRoutes(app: FastifyInstance, { store, groups, actions }: Bo
       actions,
       title: "Control plane",
       intervalMs: 1_000,
+      // Whoever opens the page sees what came before.
+      history: "always",
       notes: thingsToTry(urlOf(app), groups.get(undefined).name),
     });
   }
 
+  // Only then is it known on which port this is.
+  app.addHook("onListen", async () => {
+    board ??= open();
+  });
+
   function serve(request: FastifyRequest, reply: FastifyReply): void {
-    // Only now is it known on which port this is.
     board ??= open();
     reply.hijack();
     board.node(request.raw, reply.raw, request);
