@@ -1,22 +1,10 @@
-import type { LedgerStore } from "evenkeel";
-import { openStore } from "evenkeel/open";
 import { sqliteStore } from "evenkeel/sqlite";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Ran, run } from "./cli-kit.ts";
-import { CALL, claim, clockBehind, fileOf, idOf, newSqliteUrl } from "./ledger-kit.ts";
+import { describe, expect, it } from "vitest";
+import type { Ran } from "./cli-kit.ts";
+import { CALL, claim, clockBehind, fileOf, idOf, useLedger } from "./ledger-kit.ts";
 
-let url: string;
-let store: LedgerStore;
-
-beforeEach(async () => {
-  url = await newSqliteUrl();
-  store = await openStore(url);
-});
-afterEach(() => store.close());
-
-function executions(...argv: string[]): Promise<Ran> {
-  return run(["executions", ...argv, "--store", url]);
-}
+const ledger = useLedger("executions");
+const executions = ledger.run;
 
 interface Shown {
   readonly executions: readonly { readonly id: string; readonly [name: string]: unknown }[];
@@ -27,12 +15,12 @@ const idsOf = (ran: Ran): string[] => ran.json<Shown>().executions.map(({ id }) 
 
 describe("executions list", () => {
   it("shows where each record stands", async () => {
-    await claim(store, { id: idOf("aa"), operation: "running", scope: "tenant-1" });
-    await claim(store, { id: idOf("bb"), operation: "abandoned", leaseMs: 1 });
-    const { token } = await claim(store, { id: idOf("cc"), operation: "completed" });
+    await claim(ledger.store, { id: idOf("aa"), operation: "running", scope: "tenant-1" });
+    await claim(ledger.store, { id: idOf("bb"), operation: "abandoned", leaseMs: 1 });
+    const { token } = await claim(ledger.store, { id: idOf("cc"), operation: "completed" });
     const holder = { id: idOf("cc"), token, nonce: `nonce of ${idOf("cc")}` };
     const outcome = { kind: "value" as const, bytes: new Uint8Array(117) };
-    await store.executions.complete({ ...holder, outcome, retentionMs: 60_000 }, CALL);
+    await ledger.store.executions.complete({ ...holder, outcome, retentionMs: 60_000 }, CALL);
     await expect
       .poll(async () => (await executions("list", "--status", "abandoned", "--json")).stdout)
       .toContain("bb00");
@@ -53,7 +41,7 @@ describe("executions list", () => {
 
   it("has a page after another, in the order of the ids, and only what is asked for", async () => {
     const ids = Array.from({ length: 7 }, (_, at) => idOf(`a${at}`));
-    for (const [at, id] of ids.entries()) await claim(store, { id, operation: at % 2 === 0 ? "even" : "odd" });
+    for (const [at, id] of ids.entries()) await claim(ledger.store, { id, operation: at % 2 === 0 ? "even" : "odd" });
     const first = await executions("list", "--limit", "3", "--json");
     expect(idsOf(first)).toEqual(ids.slice(0, 3));
     expect(first.json<Shown>().next).toBe(ids[2]);
@@ -67,7 +55,7 @@ describe("executions list", () => {
 
   it("has more than a store is asked for at once", async () => {
     const ids = Array.from({ length: 1_203 }, (_, at) => idOf(String(10_000 + at)));
-    await Promise.all(ids.map((id) => claim(store, { id })));
+    await Promise.all(ids.map((id) => claim(ledger.store, { id })));
     const all = await executions("list", "--limit", "1300", "--json");
     expect(idsOf(all)).toEqual(ids);
     expect(all.json<Shown>().next).toBeUndefined();
@@ -77,7 +65,7 @@ describe("executions list", () => {
   it("has those that began last, the newest first", async () => {
     const ids = [idOf("c1"), idOf("a2"), idOf("b3")];
     for (const [at, id] of ids.entries()) {
-      const earlier = sqliteStore(fileOf(url), { clock: clockBehind(10_000 - at * 1_000) });
+      const earlier = sqliteStore(fileOf(ledger.url), { clock: clockBehind(10_000 - at * 1_000) });
       await claim(earlier, { id });
       await earlier.close();
     }

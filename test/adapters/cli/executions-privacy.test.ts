@@ -1,32 +1,20 @@
-import { type LedgerStore, withIdempotency } from "evenkeel";
-import { openStore } from "evenkeel/open";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { withIdempotency } from "evenkeel";
+import { describe, expect, it } from "vitest";
 import { recordId } from "../../../src/idempotency/key.ts";
-import { type Ran, run } from "./cli-kit.ts";
-import { claim, idOf, newSqliteUrl } from "./ledger-kit.ts";
+import { claim, idOf, useLedger } from "./ledger-kit.ts";
 
 const KEY = "order-17-of-jane";
 const SCOPE = "tenant-jane";
 
-let url: string;
-let store: LedgerStore;
-
-beforeEach(async () => {
-  url = await newSqliteUrl();
-  store = await openStore(url);
-});
-afterEach(() => store.close());
-
-function executions(...argv: string[]): Promise<Ran> {
-  return run(["executions", ...argv, "--store", url]);
-}
+const ledger = useLedger("executions");
+const executions = ledger.run;
 
 describe("keys and scopes", () => {
   it("are shown by no command that doesn't name the record to be revealed", async () => {
-    const pay = withIdempotency(async () => 1, { store, operation: "pay", leaseMs: 1_000 });
+    const pay = withIdempotency(async () => 1, { store: ledger.store, operation: "pay", leaseMs: 1_000 });
     await pay(undefined, { key: `${KEY}-done`, scope: SCOPE });
     const id = recordId("pay", SCOPE, KEY);
-    await claim(store, { id, scope: SCOPE, key: KEY });
+    await claim(ledger.store, { id, scope: SCOPE, key: KEY });
     const named = ["--operation", "pay", "--scope", SCOPE, "--key", KEY];
     const all = [
       await executions("list"),
@@ -48,8 +36,8 @@ describe("keys and scopes", () => {
 
   it("are shown of the one that is named", async () => {
     const id = recordId("pay", SCOPE, KEY);
-    await claim(store, { id, scope: SCOPE, key: KEY });
-    await claim(store, { id: idOf("dd"), scope: "tenant-john", key: "order-of-john" });
+    await claim(ledger.store, { id, scope: SCOPE, key: KEY });
+    await claim(ledger.store, { id: idOf("dd"), scope: "tenant-john", key: "order-of-john" });
     for (const argv of [
       ["list", "--reveal", id.slice(0, 8)],
       ["show", id, "--reveal"],
@@ -65,7 +53,7 @@ describe("keys and scopes", () => {
   });
 
   it("are said not to be there where the ledger keeps none", async () => {
-    await claim(store, { id: idOf("dd") });
+    await claim(ledger.store, { id: idOf("dd") });
     expect((await executions("show", idOf("dd"), "--reveal")).stdout).toMatch(/^key +not kept$/m);
     expect((await executions("show", idOf("dd"), "--reveal", "--json")).json()).toMatchObject({
       execution: { scope: "", key: null },
@@ -78,7 +66,7 @@ describe("what a ledger holds", () => {
     const nasty = "\u001b[2J\u009b31m\u202e\u0007";
     const id = idOf("ee");
     // Only a ledger that somebody else has written to holds such texts.
-    await claim(store, { id, operation: `pay${nasty}`, scope: `s${nasty}`, key: `k${nasty}` });
+    await claim(ledger.store, { id, operation: `pay${nasty}`, scope: `s${nasty}`, key: `k${nasty}` });
     const all = [
       await executions("list", "--reveal", id),
       await executions("list", "--json", "--reveal", id),

@@ -1,30 +1,19 @@
-import { type EvenkeelError, type LedgerStore, withIdempotency } from "evenkeel";
+import { type EvenkeelError, withIdempotency } from "evenkeel";
 import { idempotent } from "evenkeel/fetch";
-import { openStore } from "evenkeel/open";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { recordId } from "../../../src/idempotency/key.ts";
-import { type Ran, run } from "./cli-kit.ts";
-import { CALL, claim, idOf, newSqliteUrl } from "./ledger-kit.ts";
+import { CALL, claim, idOf, useLedger } from "./ledger-kit.ts";
 
 const KEY = "order-17";
 
-let url: string;
-let store: LedgerStore;
-
-beforeEach(async () => {
-  url = await newSqliteUrl();
-  store = await openStore(url);
-});
-afterEach(() => store.close());
-
-function executions(...argv: string[]): Promise<Ran> {
-  return run(["executions", ...argv, "--store", url]);
-}
+const ledger = useLedger("executions");
+const executions = ledger.run;
 
 describe("executions complete", () => {
-  const pay = () => withIdempotency(async (): Promise<unknown> => "ran", { store, operation: "pay" });
+  const pay = () => withIdempotency(async (): Promise<unknown> => "ran", { store: ledger.store, operation: "pay" });
   const named = ["--operation", "pay", "--key", KEY];
-  const abandon = (operation = "pay") => claim(store, { id: recordId(operation, "", KEY), operation, leaseMs: 1 });
+  const abandon = (operation = "pay") =>
+    claim(ledger.store, { id: recordId(operation, "", KEY), operation, leaseMs: 1 });
 
   it("gives callers an error as one that was stored", async () => {
     await abandon();
@@ -46,7 +35,7 @@ describe("executions complete", () => {
     }
     const given = ["--status", "201", "--body", '{"paid":true}'];
     expect(await executions("complete", ...route, ...given, "--yes")).toMatchObject({ status: 0 });
-    const fetch = idempotent(async () => new Response("ran"), { store, scope: () => "" });
+    const fetch = idempotent(async () => new Response("ran"), { store: ledger.store, scope: () => "" });
     const headers = { "idempotency-key": KEY };
     const response = await fetch(new Request("http://localhost/payments", { method: "POST", headers, body: "{}" }));
     expect(response.status).toBe(201);
@@ -61,7 +50,7 @@ describe("executions complete", () => {
     const refused = await executions("complete", ...named, "--status", "200", "--yes");
     expect(refused).toMatchObject({ status: 2, stderr: expect.stringContaining("no HTTP responses") });
     const codec = { encode: () => Uint8Array.of(0xff), decode: () => "mine" };
-    const other = withIdempotency(async () => "mine", { store, operation: "of-its-own", codec });
+    const other = withIdempotency(async () => "mine", { store: ledger.store, operation: "of-its-own", codec });
     await other(undefined, { key: "another" });
     await abandon("of-its-own");
     const its = ["--operation", "of-its-own", "--key", KEY];
@@ -80,39 +69,42 @@ describe("executions complete", () => {
     [["--status", "204", "--body", "b"], "without a body"],
   ])("refuses %j", async (given, told) => {
     await abandon();
-    const before = await store.executions.get(recordId("pay", "", KEY), CALL);
+    const before = await ledger.store.executions.get(recordId("pay", "", KEY), CALL);
     const refused = await executions("complete", ...named, ...given.map((text) => text), "--yes");
     expect(refused).toMatchObject({ status: 2, stdout: "" });
     expect(refused.stderr).toContain(told);
-    expect((await store.executions.get(recordId("pay", "", KEY), CALL))?.token).toBe(before?.token);
+    expect((await ledger.store.executions.get(recordId("pay", "", KEY), CALL))?.token).toBe(before?.token);
   });
 });
 
 describe("executions release", () => {
   it("forgets a record, so that its key takes another payload", async () => {
-    const failing = withIdempotency<string, string>(() => new Promise(() => {}), { store, operation: "pay" });
+    const failing = withIdempotency<string, string>(() => new Promise(() => {}), {
+      store: ledger.store,
+      operation: "pay",
+    });
     failing("one payload", { key: KEY }).catch(() => {});
     const id = recordId("pay", "", KEY);
-    await expect.poll(() => store.executions.get(id, CALL)).toBeDefined();
-    const before = (await store.executions.get(id, CALL))?.token ?? 0;
+    await expect.poll(() => ledger.store.executions.get(id, CALL)).toBeDefined();
+    const before = (await ledger.store.executions.get(id, CALL))?.token ?? 0;
     expect((await executions("release", id, "--forget", "--yes", "--json")).json()).toMatchObject({
       result: "forgotten",
     });
     const next = withIdempotency(async (_: string, ctx) => [ctx.attempt, ctx.fencingToken > before], {
-      ...{ store, operation: "pay" },
+      ...{ store: ledger.store, operation: "pay" },
     });
     expect(await next("another payload", { key: KEY })).toEqual([1, true]);
   });
 
   it("ends with 1 and changes nothing where there is nothing to release", async () => {
     expect(await executions("release", idOf("aa"), "--yes")).toMatchObject({ status: 1, stdout: "" });
-    await withIdempotency(async () => 1, { store, operation: "pay" })(undefined, { key: KEY });
+    await withIdempotency(async () => 1, { store: ledger.store, operation: "pay" })(undefined, { key: KEY });
     const id = recordId("pay", "", KEY);
-    const before = await store.executions.get(id, CALL);
+    const before = await ledger.store.executions.get(id, CALL);
     expect(await executions("release", id, "--yes")).toMatchObject({
       status: 1,
       stderr: expect.stringContaining("final"),
     });
-    expect((await store.executions.get(id, CALL))?.token).toBe(before?.token);
+    expect((await ledger.store.executions.get(id, CALL))?.token).toBe(before?.token);
   });
 });

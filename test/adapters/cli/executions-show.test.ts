@@ -1,25 +1,13 @@
-import { type LedgerStore, withIdempotency } from "evenkeel";
-import { openStore } from "evenkeel/open";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Ran, run } from "./cli-kit.ts";
-import { CALL, claim, idOf, newSqliteUrl } from "./ledger-kit.ts";
+import { withIdempotency } from "evenkeel";
+import { describe, expect, it } from "vitest";
+import { CALL, claim, idOf, useLedger } from "./ledger-kit.ts";
 
-let url: string;
-let store: LedgerStore;
-
-beforeEach(async () => {
-  url = await newSqliteUrl();
-  store = await openStore(url);
-});
-afterEach(() => store.close());
-
-function executions(...argv: string[]): Promise<Ran> {
-  return run(["executions", ...argv, "--store", url]);
-}
+const ledger = useLedger("executions");
+const executions = ledger.run;
 
 describe("executions show", () => {
   it("finds a record by what its id begins with, and asks for more where that is not enough", async () => {
-    for (const id of [idOf("abcdef0123"), idOf("abcdef0129"), idOf("00000000")]) await claim(store, { id });
+    for (const id of [idOf("abcdef0123"), idOf("abcdef0129"), idOf("00000000")]) await claim(ledger.store, { id });
     expect((await executions("show", "ABCDEF0123")).stdout).toContain(`id         ${idOf("abcdef0123")}\n`);
     expect((await executions("show", "00000000")).status).toBe(0);
     const ambiguous = await executions("show", "abcdef01");
@@ -41,13 +29,21 @@ describe("executions show", () => {
 
   it("shows the outcomes of functions, as what they are", async () => {
     const value = { receipt: "r\u001b[31m\u009b1", at: new Date(0), large: 10n ** 20n };
-    await withIdempotency(async () => value, { store, operation: "pay" })(undefined, { key: "value" });
+    await withIdempotency(async () => value, { store: ledger.store, operation: "pay" })(undefined, { key: "value" });
     const failure = Object.assign(new RangeError("too much"), { code: "LIMIT", cause: new Error("the bank") });
-    const failing = withIdempotency(() => Promise.reject(failure), { store, operation: "pay", onError: "store" });
+    const failing = withIdempotency(() => Promise.reject(failure), {
+      store: ledger.store,
+      operation: "pay",
+      onError: "store",
+    });
     await failing(undefined, { key: "error" }).catch(() => {});
-    await withIdempotency(async () => () => {}, { store, operation: "pay" })(undefined, { key: "tombstone" });
+    await withIdempotency(async () => () => {}, { store: ledger.store, operation: "pay" })(undefined, {
+      key: "tombstone",
+    });
     const codec = { encode: () => Uint8Array.of(0xff, 0xfe), decode: () => "mine" };
-    await withIdempotency(async () => "mine", { store, operation: "pay", codec })(undefined, { key: "foreign" });
+    await withIdempotency(async () => "mine", { store: ledger.store, operation: "pay", codec })(undefined, {
+      key: "foreign",
+    });
     const outcomeOf = async (key: string) => {
       const argv = ["show", "--operation", "pay", "--key", key, "--outcome"];
       const shown = (await executions(...argv, "--json")).json<{ execution: { outcome: unknown } }>();
@@ -75,10 +71,10 @@ describe("executions show", () => {
   });
 
   it("ends with 1 for an outcome that is not what was stored", async () => {
-    const { token } = await claim(store, { id: idOf("cc") });
+    const { token } = await claim(ledger.store, { id: idOf("cc") });
     const outcome = { kind: "value" as const, bytes: Uint8Array.from({ length: 40 }, () => 1) };
     const holder = { id: idOf("cc"), token, nonce: `nonce of ${idOf("cc")}` };
-    await store.executions.complete({ ...holder, outcome, retentionMs: 60_000 }, CALL);
+    await ledger.store.executions.complete({ ...holder, outcome, retentionMs: 60_000 }, CALL);
     expect(await executions("show", idOf("cc"))).toMatchObject({ status: 0 });
     const broken = await executions("show", idOf("cc"), "--outcome");
     expect(broken).toMatchObject({ status: 1, stdout: "", stderr: expect.stringMatching(/^evenkeel: [^\n]+\n$/) });

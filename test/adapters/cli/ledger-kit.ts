@@ -1,6 +1,9 @@
+import { openStore } from "evenkeel/open";
+import { afterEach, beforeEach } from "vitest";
 import { type Clock, systemClock } from "../../../src/clock.ts";
 import type { ClaimRequest, LedgerStore } from "../../../src/store.ts";
 import { newFolder } from "../../support/run-folder.ts";
+import { type Ran, run } from "./cli-kit.ts";
 
 /** For what a test does to a ledger itself. */
 export const CALL = { timeoutMs: 20_000 };
@@ -8,6 +11,28 @@ export const CALL = { timeoutMs: 20_000 };
 /** The URL of a SQLite file that is not there yet. */
 export async function newSqliteUrl(): Promise<string> {
   return `sqlite:${await newFolder("cli")}/ledger.db`;
+}
+
+/** A ledger in a SQLite file, a new one for each test, and a command over it. */
+export function useLedger(command: string) {
+  let url: string;
+  let store: LedgerStore;
+  beforeEach(async () => {
+    url = await newSqliteUrl();
+    store = await openStore(url);
+  });
+  afterEach(() => store.close());
+  return {
+    /** Those of the test that runs. */
+    get url() {
+      return url;
+    },
+    get store() {
+      return store;
+    },
+    /** Runs the command with these words. */
+    run: (...argv: readonly string[]): Promise<Ran> => run([command, ...argv, "--store", url]),
+  };
 }
 
 /** The file of such a URL. */

@@ -2,20 +2,13 @@ import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type PostgresStore, postgresStore } from "../../../adapters/stores/postgres.ts";
 import { describePostgresServers } from "../../support/engines.ts";
+import { type PlanTellingPool, planTellingPool } from "../../support/postgres-plans.ts";
 import { type PostgresServer, startPostgres } from "../../support/postgres-server.ts";
 
 const CALL = { timeoutMs: 30_000 };
 const ROWS = 50_000;
 const EXPIRED = 300;
 const id = (index: number): string => index.toString(16).padStart(64, "0");
-
-/** With auto_explain the server tells the plan of each statement, those inside of functions too. */
-const TELL_PLANS = [
-  "session_preload_libraries=auto_explain",
-  "auto_explain.log_min_duration=0",
-  "auto_explain.log_nested_statements=on",
-  "client_min_messages=log",
-];
 
 /** What people and operators ask, and the index along which it is found. */
 const CALLS: readonly [name: string, index: string, call: (store: PostgresStore) => Promise<unknown>][] = [
@@ -36,25 +29,21 @@ describePostgresServers("the plans of executions, among 50,000 rows", () => {
   afterAll(() => server?.stop());
 
   describe.each(["force_generic_plan", "force_custom_plan"])("with plan_cache_mode = %s", (mode) => {
-    let pool: pg.Pool;
+    let telling: PlanTellingPool;
     let store: PostgresStore;
-    let plans: string[] = [];
 
     beforeAll(async () => {
-      const options = [...TELL_PLANS, `plan_cache_mode=${mode}`].map((setting) => `-c ${setting}`).join(" ");
-      pool = new pg.Pool({ connectionString: server.url, max: 1, options });
-      pool.on("connect", (client) => client.on("notice", ({ message }) => plans.push(message ?? "")));
-      store = postgresStore(pool);
+      telling = planTellingPool(server.url, mode);
+      store = postgresStore(telling.pool);
       await store.executions.get(id(1), CALL);
     });
     afterAll(async () => {
       await store.close();
-      await pool.end();
+      await telling.pool.end();
     });
 
     it.each(CALLS)("%s looks into the index %s", async (_name, index, call) => {
-      plans = [];
-      await call(store);
+      const plans = await telling.plansOf(() => call(store));
       const ours = plans.filter((plan) => /Scan.* on evenkeel_executions/.test(plan)).join("\n");
       expect(ours).toMatch(new RegExp(`Index Scan.* evenkeel_executions_${index}`));
       expect(ours).not.toContain("Seq Scan");

@@ -2,19 +2,12 @@ import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type PostgresStore, postgresStore } from "../../../adapters/stores/postgres.ts";
 import { describePostgresServers } from "../../support/engines.ts";
+import { type PlanTellingPool, planTellingPool } from "../../support/postgres-plans.ts";
 import { type PostgresServer, startPostgres } from "../../support/postgres-server.ts";
 
 const CALL = { timeoutMs: 30_000 };
 const ROWS = 50_000;
 const group = "workers";
-
-/** With auto_explain the server tells the plan of each statement, those inside of functions too. */
-const TELL_PLANS = [
-  "session_preload_libraries=auto_explain",
-  "auto_explain.log_min_duration=0",
-  "auto_explain.log_nested_statements=on",
-  "client_min_messages=log",
-];
 
 /** The calls whose cost must follow what they answer, and the index of each. */
 const CALLS: readonly [name: string, index: string, call: (store: PostgresStore, mark: string) => Promise<unknown>][] =
@@ -51,28 +44,24 @@ describePostgresServers("the plans of resources, among 50,000 rows", () => {
   afterAll(() => server?.stop());
 
   describe.each(["force_generic_plan", "force_custom_plan"])("with plan_cache_mode = %s", (mode) => {
-    let pool: pg.Pool;
+    let telling: PlanTellingPool;
     let store: PostgresStore;
     let mark: string;
-    let plans: string[] = [];
 
     beforeAll(async () => {
-      const options = [...TELL_PLANS, `plan_cache_mode=${mode}`].map((setting) => `-c ${setting}`).join(" ");
-      pool = new pg.Pool({ connectionString: server.url, max: 1, options });
-      pool.on("connect", (client) => client.on("notice", ({ message }) => plans.push(message ?? "")));
-      store = postgresStore(pool);
+      telling = planTellingPool(server.url, mode);
+      store = postgresStore(telling.pool);
       await store.resources.getDesired(group, CALL);
-      const { rows } = await pool.query("SELECT mark FROM evenkeel_groups");
+      const { rows } = await telling.pool.query("SELECT mark FROM evenkeel_groups");
       ({ mark } = rows[0]);
     });
     afterAll(async () => {
       await store.close();
-      await pool.end();
+      await telling.pool.end();
     });
 
     it.each(CALLS)("%s looks into the index %s, and reads find their order there", async (name, index, call) => {
-      plans = [];
-      await call(store, mark);
+      const plans = await telling.plansOf(() => call(store, mark));
       const ours = plans.filter((plan) => plan.includes("evenkeel_resources"));
       // From the group's part of it on, not from those of all groups.
       const used = `using evenkeel_resources_${index} on evenkeel_resources.*\\n\\s*Index Cond: .*group_name = `;
@@ -82,9 +71,10 @@ describePostgresServers("the plans of resources, among 50,000 rows", () => {
     });
 
     it("apply looks up each of its fences in their index, among as many", async () => {
-      plans = [];
-      const answer = await store.resources.apply({ group, epoch: 0, writes: [], fences: FENCES }, CALL);
-      expect(answer).toEqual({ status: "decided", results: [] });
+      const plans = await telling.plansOf(async () => {
+        const answer = await store.resources.apply({ group, epoch: 0, writes: [], fences: FENCES }, CALL);
+        expect(answer).toEqual({ status: "decided", results: [] });
+      });
       const ours = plans.filter((plan) => plan.includes("evenkeel_fences"));
       expect(ours.length).toBe(1);
       const used =
