@@ -7,6 +7,11 @@ export interface ExecutionEventBase {
   readonly at: number;
   readonly operation: string;
   /**
+   * What telemetry calls the operation where that is the path of a request, of which clients make as many as they like, with ids and
+   * names in them: the method and the route, or `POST *`. Absent where `operation` is a name that the program gave.
+   */
+  readonly operationLabel?: string;
+  /**
    * The first 16 hex digits of the record's id: enough to correlate. It is a hash without a salt: whoever can guess a key
    * can recognise it.
    */

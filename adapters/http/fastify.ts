@@ -119,6 +119,7 @@ function serve(policy: Policy, request: FastifyRequest, reply: FastifyReply, han
       req: request.raw,
       res: reply.raw,
       url: request.originalUrl,
+      route: request.routeOptions.url,
       parsedBody: () => bodyOf(request),
       outerHeaders: () => outer,
       pass() {

@@ -1,5 +1,10 @@
 import { type EvenkeelEvent, type ExecutionEvent, errorTypeOf } from "../../src/events.ts";
 
+/** What metrics and spans call an operation: never a path that a client chose. */
+export function operationOf({ operation, operationLabel = operation }: ExecutionEvent): string {
+  return operationLabel;
+}
+
 /** How an attempt ended: the value of the label and attribute `outcome`. */
 export type AttemptOutcome = "completed" | "released" | "complete_failed" | "stale" | "store_error" | "rejected";
 

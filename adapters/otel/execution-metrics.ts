@@ -1,6 +1,6 @@
 import type { Meter } from "@opentelemetry/api";
 import type { EvenkeelEvent, ExecutionEvent, LeaseLossReason } from "../../src/events.ts";
-import { attemptOf, endOf, isExecutionEvent } from "./attempt-end.ts";
+import { attemptOf, endOf, isExecutionEvent, operationOf } from "./attempt-end.ts";
 import { openAttempts } from "./open-attempts.ts";
 import { counter, durations, level, onFirstSight, zeros } from "./series.ts";
 
@@ -144,7 +144,7 @@ export function executionMetrics(meter: Meter): (event: EvenkeelEvent) => void {
 
   return (event) => {
     if (!isExecutionEvent(event)) return;
-    const labels = { operation: event.operation };
+    const labels = { operation: operationOf(event) };
     meet(labels);
     count(event, labels);
     follow(event, labels);

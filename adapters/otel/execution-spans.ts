@@ -1,6 +1,6 @@
 import { type Attributes, type Span, SpanStatusCode, type Tracer } from "@opentelemetry/api";
 import type { EvenkeelEvent, ExecutionEvent } from "../../src/events.ts";
-import { type AttemptEnd, attemptOf, endOf, isExecutionEvent } from "./attempt-end.ts";
+import { type AttemptEnd, attemptOf, endOf, isExecutionEvent, operationOf } from "./attempt-end.ts";
 import { openAttempts } from "./open-attempts.ts";
 import { isSampled, spanContextOf, timeOf, traceparentOf } from "./trace-context.ts";
 
@@ -14,10 +14,11 @@ export function executionSpans(tracer: Tracer): (event: EvenkeelEvent) => void {
   const open = openAttempts<Span>((span) => span.end());
 
   function begin(event: EventOf<"claimed" | "taken_over">, attempt: string): void {
-    const span = tracer.startSpan(`execute ${event.operation}`, {
+    const operation = operationOf(event);
+    const span = tracer.startSpan(`execute ${operation}`, {
       startTime: timeOf(event.at),
       attributes: {
-        "evenkeel.operation": event.operation,
+        "evenkeel.operation": operation,
         "evenkeel.attempt": event.attempt,
         "evenkeel.fencing_token": event.fencingToken,
       },
@@ -37,7 +38,9 @@ export function executionSpans(tracer: Tracer): (event: EvenkeelEvent) => void {
     span.end(timeOf(at));
   }
 
-  function replay({ operation, at, from, traceparent }: EventOf<"replayed">): void {
+  function replay(event: EventOf<"replayed">): void {
+    const { at, from, traceparent } = event;
+    const operation = operationOf(event);
     const first = spanContextOf(traceparent);
     const span = tracer.startSpan(`replay ${operation}`, {
       startTime: timeOf(at),
@@ -47,7 +50,9 @@ export function executionSpans(tracer: Tracer): (event: EvenkeelEvent) => void {
     span.end(timeOf(at));
   }
 
-  function wait({ operation, at, durationMs, outcome }: EventOf<"waited">): void {
+  function wait(event: EventOf<"waited">): void {
+    const { at, durationMs, outcome } = event;
+    const operation = operationOf(event);
     const span = tracer.startSpan(`wait ${operation}`, {
       startTime: timeOf(at - durationMs),
       attributes: { "evenkeel.operation": operation, "evenkeel.wait_outcome": outcome },

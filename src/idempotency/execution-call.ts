@@ -10,6 +10,8 @@ export interface ExecutionCall<O> {
   /** The record's id, where it is known and the key may not be. Defaults to that of operation, scope and key. */
   readonly id?: string;
   readonly operation: string;
+  /** See `ExecutionEventBase`. */
+  readonly operationLabel?: string | undefined;
   readonly scope: string;
   readonly key: string;
   readonly fingerprint?: string | undefined;
@@ -45,6 +47,6 @@ export interface Execution<O> {
 }
 
 /** An event less what every event of one execution says alike. */
-export type EventDetails = DistributiveOmit<ExecutionEvent, "at" | "operation" | "keyHash">;
+export type EventDetails = DistributiveOmit<ExecutionEvent, "at" | "operation" | "operationLabel" | "keyHash">;
 
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;

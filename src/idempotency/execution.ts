@@ -40,6 +40,8 @@ export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
     call.signal?.throwIfAborted();
     const id = call.id ?? recordId(call.operation, call.scope, call.key);
     const keyHash = keyHashOf(id);
+    const { operation, operationLabel } = call;
+    const named = { operation, ...(operationLabel === undefined ? {} : { operationLabel }), keyHash };
     const execution: Execution<O> = {
       settings,
       call,
@@ -48,7 +50,7 @@ export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
       codec,
       tell(event) {
         if (settings.onEvent === undefined) return;
-        emitTo(settings.onEvent, { ...event, at: clock.now(), operation: call.operation, keyHash });
+        emitTo(settings.onEvent, { ...event, at: clock.now(), ...named });
       },
       enter: (work) => enter(store, id, work),
       remember: (committed, since) => cache.put(id, { fingerprint: call.fingerprint, committed, since }),

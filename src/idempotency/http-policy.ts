@@ -32,6 +32,8 @@ export interface HttpExchange<Request> {
   readonly method: string;
   /** Path and query as the client sent them, mounts and prefixes included. */
   readonly url: string;
+  /** The pattern that the path fits, such as `/orders/:id`, where the framework knows it by now. */
+  readonly route?: string | undefined;
   /** Name, value, name, value, as they came. */
   readonly rawHeaders: readonly string[];
   /** Aborts when the client leaves before the handler has begun. */
@@ -144,10 +146,11 @@ export function createHttpPolicy<Request>(owner: string, options: HttpOptions<Re
   }
 
   async function identify(exchange: HttpExchange<Request>, key: string) {
-    const { request, method, url } = exchange;
+    const { request, method, url, route = "*" } = exchange;
     const scope = scopeOf(await own(() => settings.scope(request)));
     const { operation = `${method} ${splitUrl(url).path}` } = settings;
     return {
+      ...(settings.operation === undefined ? { operationLabel: `${method} ${route}` } : {}),
       operation: typeof operation === "string" ? operation : nameOf(await own(() => operation(request))),
       scope,
       key,

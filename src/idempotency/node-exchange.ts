@@ -19,6 +19,8 @@ export interface NodeExchange<Request> {
   readonly res: ServerResponse;
   /** Path and query as the client sent them, mounts and prefixes included. */
   readonly url: string;
+  /** The pattern that the path fits, where it is known by now. */
+  readonly route?: string | undefined;
   /** What parsers that ran before have made of the body. */
   parsedBody(): HttpBody;
   /** The headers that outer layers have set, where the framework keeps them until the end. Defaults to the response's. */
@@ -124,6 +126,7 @@ async function serveKeyed<Request>(policy: HttpPolicy<Request>, node: NodeExchan
       request,
       method: methodOf(req),
       url,
+      route: node.route,
       rawHeaders: req.rawHeaders,
       left: left.signal,
       abandoned: abandoned.signal,

@@ -1,6 +1,9 @@
 import { Reconciler, withIdempotency } from "evenkeel";
+import { idempotency } from "evenkeel/fastify";
+import { idempotent } from "evenkeel/fetch";
 import { memoryStore } from "evenkeel/memory";
 import { ManualClock, Partition } from "evenkeel/testing";
+import Fastify from "fastify";
 import { describe, expect, it } from "vitest";
 import { keyHashOf, recordId } from "../../../src/idempotency/key.ts";
 import { setUp, thrownBy, watch } from "../../idempotency/set-up.ts";
@@ -77,6 +80,34 @@ describe("nothing of a key, a scope, an input, an outcome or an id", () => {
     const sent = await everything(telemetry);
     expect(sent).toContain('"evenkeel.action":"terminate"');
     expect(sent).not.toContain("secret");
+  });
+
+  it("comes with the paths of requests, which clients choose", async () => {
+    const telemetry = setUpTelemetry();
+    const { onEvent } = telemetry;
+    const store = memoryStore();
+    const app = Fastify();
+    await app.register(idempotency, { store, scope: () => "", onEvent });
+    app.post("/users/:name/reset/:token", async () => "done");
+    const plain = idempotent(async () => new Response("done"), { store, scope: () => "", onEvent });
+    const named = idempotent(async () => new Response("done"), { store, scope: () => "", operation: "reset", onEvent });
+    for (let at = 0; at < 50; at += 1) {
+      const url = `/users/secret-name-${at}/reset/secret-token-${at}`;
+      const headers = { "Idempotency-Key": `key-${at}` };
+      for (const _ of ["first", "retry"]) {
+        await app.inject({ method: "POST", url, headers });
+        await plain(new Request(`http://localhost/plain${url}`, { method: "POST", headers }));
+        await named(new Request(`http://localhost/named${url}`, { method: "POST", headers }));
+      }
+    }
+    await app.close();
+    expect(await everything(telemetry)).not.toMatch(/secret-|key-\d/);
+    const operations = [...(await telemetry.scrape()).matchAll(/idempotency_claims_total\{operation="([^"]*)"/g)];
+    expect([...new Set(operations.map(([, operation]) => operation))].sort()).toEqual([
+      "POST *",
+      "POST /users/:name/reset/:token",
+      "reset",
+    ]);
   });
 
   it("is in the names of spans, which are as few as there are operations", async () => {
