@@ -35,6 +35,9 @@ const MOST_COMPARED = 5;
 /** By default the HTTP layers name an operation by method and path. */
 const ROUTE = /^[A-Z]+ \//;
 
+/** An operation with a name of its own may be that of a route: its callers would be answered that the record is damaged. */
+const UNTOLD = " (no outcome in the ledger tells what its callers take; behind HTTP they take a --status)";
+
 const values = outcomeCodec(taggedJson, LARGEST_BYTES);
 const responses = outcomeCodec(responseCodec(taggedJson), LARGEST_BYTES);
 
@@ -50,8 +53,11 @@ export async function makeOutcome(
   const { executions } = await store();
   const request = { operation: view.operation, status: "completed", limit: MOST_COMPARED } as const;
   const others = await ask((call) => executions.list(request, call));
-  assertFits(form, view.operation, others.flatMap(formsOf));
-  return make(form, view.id, options);
+  const known = others.flatMap(formsOf);
+  assertFits(form, view.operation, known);
+  const { outcome, says } = make(form, view.id, options);
+  const isTold = form === "response" || known.includes("value");
+  return { outcome, says: isTold ? says : `${says}${UNTOLD}` };
 }
 
 function formOf(options: Options): Form {

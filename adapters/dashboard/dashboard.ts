@@ -74,6 +74,10 @@ async function answered(served: Routes, request: Request, base: string): Promise
   }
 }
 
+/** A segment of dots, also an encoded one, or a backslash, in front of the query. */
+const DETOUR = /^[^?]*(\\|\/(\.|%2e){1,2}(\/|\?|$))/i;
+const NO_DETOURS = { status: 404, type: "not-found", title: "There is nothing at this address" } as const;
+
 interface NodeExchange {
   readonly req: NodeRequest;
   readonly res: ServerResponse;
@@ -85,6 +89,8 @@ async function answerNode(served: Routes, basePath: string | undefined, { req, r
   const body = (typeof parsed === "function" ? undefined : parsed?.body) ?? req.body;
   const mount = basePath ?? (typeof req.baseUrl === "string" ? req.baseUrl : undefined);
   const path = mount !== undefined && typeof req.originalUrl === "string" ? req.originalUrl : (req.url ?? "/");
+  // URLs resolve them, routers do not: what is protected by its path must have no other name.
+  if (DETOUR.test(path)) return sendAnswer(problemAnswer(NO_DETOURS), req, res);
   const gone = new AbortController();
   res.once("close", () => gone.abort());
   let response: Response;

