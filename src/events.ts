@@ -56,8 +56,11 @@ export type ExecutionEvent =
   /** The function threw (or its answer is not to be kept), and the key is free again. */
   | (AttemptEventBase & {
       readonly type: "released";
-      /** What the function threw: its code, else its name, else `_OTHER`. */
-      readonly errorType: string;
+      /**
+       * What the function threw: its code, else its name, else `_OTHER`. Absent where nothing ran: `recoverAbandoned` left the key to its
+       * next caller.
+       */
+      readonly errorType?: string;
     })
   /** The outcome can't be replayed: it has no encoding, or is too large. */
   | (AttemptEventBase & { readonly type: "tombstoned"; readonly reason: "not_encodable" | "too_large" })

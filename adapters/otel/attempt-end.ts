@@ -49,7 +49,7 @@ export function endOf(event: ExecutionEvent): AttemptEnd | undefined {
     case "completed":
       return { outcome: "completed" };
     case "released":
-      return { outcome: "released", errorType: event.errorType };
+      return { outcome: "released", ...(event.errorType === undefined ? {} : { errorType: event.errorType }) };
     case "complete_failed":
       return { outcome: "complete_failed", errorType: errorTypeOf(event.error) };
     case "stale_write":

@@ -27,7 +27,7 @@ export function executionMetrics(meter: Meter): (event: EvenkeelEvent) => void {
   });
   const releases = counter(meter, {
     name: "idempotency_releases_total",
-    help: "Attempts that threw, or whose answer was not to be kept: their key is free again.",
+    help: "Attempts that threw, whose answer was not to be kept, or that only granted a retry: their key is free again.",
   });
   const replays = counter(meter, { name: "idempotency_replays_total", help: "Calls that got a stored outcome." });
   const rejections = counter(meter, {

@@ -1,6 +1,7 @@
 import { onAbort } from "../abort-listeners.ts";
 import { Stopwatch } from "../clock.ts";
 import { EvenkeelError } from "../errors.ts";
+import { dropRejection } from "../rejections.ts";
 import type { AcquiredClaim, ReleaseRequest } from "../store.ts";
 import type { Execution, IdempotentResult } from "./execution-call.ts";
 import { ClaimedContext } from "./execution-context.ts";
@@ -133,7 +134,8 @@ export class Attempt<O> {
     try {
       const decision = await this.#execution.enter(() => (onAbandoned as Resolver<O>)(this.#abandoned(abandonedAt)));
       if (decision === "retry") return undefined;
-      if (typeof decision === "object" && decision !== null && "completed" in decision) return decision;
+      if (typeof decision === "object" && decision !== null && "completed" in decision)
+        return known(decision.completed);
       if (decision !== "unknown") throw new TypeError("The resolver returned no decision.");
     } catch (cause) {
       options = { cause };
@@ -159,6 +161,13 @@ export class Attempt<O> {
     const { operation, scope, key } = call;
     return { operation, scope, key, attempt: this.#claim.attempt - 1, steps, leaseExpiredAt };
   }
+}
+
+/** What a resolver knows; a promise that it did not await would be stored as what can't be replayed. */
+function known<O>(completed: O): { completed: O } {
+  if (!(completed instanceof Promise)) return { completed };
+  dropRejection(completed);
+  throw new TypeError("What the resolver returned as completed is a promise: it has to be awaited first.");
 }
 
 /** How to release a claim so that the record is as if it had never been granted. */

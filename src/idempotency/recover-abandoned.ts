@@ -140,7 +140,7 @@ async function settle<O>(record: ExecutionView, options: RecoverOptions<O>): Pro
     // A count of what is durable: neither a value that could not be stored nor the outcome of somebody quicker.
     onCompleteFailure: "throw",
     onLeaseLost: "throw",
-    onError: (error) => (error === RETRY ? "retry" : "release"),
+    onError: "retry",
   });
   try {
     const run = (ctx: ExecutionContext): never => {

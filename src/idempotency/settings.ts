@@ -21,7 +21,8 @@ export interface AbandonedExecution {
 
 /**
  * What became of an abandoned execution: it `completed` with this value, it may run again (`"retry"`), or nobody knows
- * (`"unknown"`: the caller gets `ABANDONED` and the record stays).
+ * (`"unknown"`: the caller gets `ABANDONED` and the record stays; so it does where the answer is none of these, or a promise in place of
+ * the value).
  */
 export type AbandonedDecision<O> = { readonly completed: O } | "retry" | "unknown";
 
@@ -81,8 +82,8 @@ export interface IdempotencyOptions<I, O> extends ExecutionOptions<O> {
 }
 
 /**
- * What becomes of the record when the function throws. Users have the first two; inside the library `retry` keeps the record
- * and its steps for the next caller.
+ * What becomes of the record when the function throws. Users have the first two; inside the library `retry` says that nothing ran: the
+ * record and its steps are for the next caller, as one who may run.
  */
 export type ErrorDisposition = "release" | "store" | "retry";
 

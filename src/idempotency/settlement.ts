@@ -95,7 +95,7 @@ export class Settlement<O> {
     }
     switch (result.status) {
       case "released":
-        this.tell({ type: "released", errorType: errorTypeOf(error) });
+        this.tell({ type: "released", ...(disposition === "retry" ? {} : { errorType: errorTypeOf(error) }) });
         throw error;
       case "committed":
         return this.#failAfter(result, context.offered, error);
@@ -199,6 +199,7 @@ export class Settlement<O> {
         return this.release({ mode: "abandon", attempt: this.#attempt, retentionMs });
       case "retry":
         // Nothing ran under this claim: it doesn't count as an attempt.
+        if (this.#attempt === 1) return this.release({ mode: "forget" });
         return this.release({ mode: "retry", attempt: this.#attempt - 1, retentionMs });
       case "release":
         return this.release({ mode: "forget" });

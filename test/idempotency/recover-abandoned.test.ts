@@ -1,7 +1,7 @@
-import { type AbandonedExecution, recoverAbandoned } from "evenkeel";
+import { type AbandonedExecution, type EvenkeelEvent, recoverAbandoned } from "evenkeel";
 import { seededRandom } from "evenkeel/testing";
 import { describe, expect, it } from "vitest";
-import { setUp, thrownBy, watch } from "./set-up.ts";
+import { CALL, setUp, thrownBy, watch } from "./set-up.ts";
 
 describe("recoverAbandoned", () => {
   it("stores what the resolver knows, releases what may run again, and leaves the rest", async () => {
@@ -49,6 +49,39 @@ describe("recoverAbandoned", () => {
     await recoverAbandoned({ store, clock, resolver: () => "retry" });
     await rival((_input: undefined, ctx) => ctx.step("reserve", () => void reserved++))(undefined);
     expect(reserved).toBe(1);
+  });
+
+  it("tells of a retry that it granted, and of a record that was gone, that nothing was thrown", async () => {
+    const { crash, store, clock, inner } = setUp();
+    const events: EvenkeelEvent[] = [];
+    const options = { store, clock, onEvent: (event: EvenkeelEvent) => events.push(event) };
+    await crash();
+    await recoverAbandoned({ ...options, resolver: () => "retry" });
+    expect(events).toMatchObject([{ type: "taken_over" }, { type: "released", attempt: 2 }]);
+    expect(events[1]).not.toHaveProperty("errorType");
+
+    events.length = 0;
+    const gone = setUp({}, (executions) => ({
+      list: async (...asked) => {
+        const records = await executions.list(...asked);
+        if (records.length > 0) await gone.clock.advance(1_000);
+        return records;
+      },
+    }));
+    await gone.crash(() => {}, undefined, { retentionMs: 60_000 });
+    await gone.clock.advance(59_500);
+    const report = await recoverAbandoned({
+      ...options,
+      store: gone.store,
+      clock: gone.clock,
+      resolver: () => "retry",
+    });
+    expect(report).toEqual({ completed: 0, retried: 0, left: 1 });
+    expect(events).toMatchObject([{ type: "claimed" }, { type: "released", attempt: 1 }]);
+    expect(events[1]).not.toHaveProperty("errorType");
+    for (const ledger of [inner, gone.inner])
+      expect(await ledger.executions.list({ status: "running", limit: 10 }, CALL)).toEqual([]);
+    expect(await gone.record()).toBeUndefined();
   });
 
   it("asks about each record once, however many sweep at the same time", async () => {

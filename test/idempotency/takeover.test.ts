@@ -162,13 +162,23 @@ describe("a resolver", () => {
     ["throws", () => Promise.reject(new Error("bank is down"))],
     ["answers something else", () => "perhaps" as never],
     ["answers nothing", () => undefined as never],
+    ["answers a promise of an outcome that it did not await", () => ({ completed: Promise.reject(new Error("bank")) })],
+    [
+      "answers what can't be read",
+      () => ({
+        get completed(): string {
+          throw new Error("unreadable");
+        },
+      }),
+    ],
   ])("that %s is ABANDONED with a cause, and the record stays", async (_what, onAbandoned) => {
-    const { once, crash, record } = setUp();
+    const { once, crash, record, types } = setUp();
     await crash();
-    const error = (await thrownBy(once<undefined, string>(() => "never", { onAbandoned })(undefined))) as Error;
+    const error = (await thrownBy(once<undefined, unknown>(() => "never", { onAbandoned })(undefined))) as Error;
     expect(error).toMatchObject({ code: "ABANDONED" });
     expect(error.cause).toBeInstanceOf(Error);
     expect(await record()).toMatchObject({ status: "abandoned", attempt: 1 });
+    expect(types()).toEqual(["taken_over", "rejected"]);
   });
 
   it("is asked by one of many callers, who holds the lease while it thinks", async () => {

@@ -1,5 +1,6 @@
 import { type Span, SpanStatusCode, trace } from "@opentelemetry/api";
 import type { ReadableSpan } from "@opentelemetry/sdk-trace";
+import { recoverAbandoned } from "evenkeel";
 import { Partition } from "evenkeel/testing";
 import { describe, expect, it } from "vitest";
 import { executionSpans } from "../../../adapters/otel/execution-spans.ts";
@@ -109,6 +110,14 @@ describe("the span of an attempt", () => {
     await thrownBy(once(() => 1, { onEvent, onAbandoned: () => "unknown" as const })(undefined, { key: "c" }));
     expect(spans().slice(4).map(inShort)).toEqual(["execute charge rejected ABANDONED"]);
     expect(spans()[4]?.attributes["evenkeel.attempt"]).toBe(2);
+  });
+
+  it("is no error where a sweep grants a retry, because nothing was thrown", async () => {
+    const { onEvent, spans } = setUpTelemetry();
+    const { crash, store, clock } = setUp();
+    await crash();
+    await recoverAbandoned({ store, clock, onEvent, resolver: () => "retry" });
+    expect(spans().map(inShort)).toEqual(["execute charge released"]);
   });
 
   it("is not what the function runs in: that is its caller's", async () => {
