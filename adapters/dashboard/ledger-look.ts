@@ -16,6 +16,8 @@ export interface Sight {
   readonly groups: GroupsFound;
   /** What a page that shows these rows is told, a `DashboardUpdate` as JSON. The ledger is asked for them once. */
   updateFor(query: WindowQuery): Promise<string>;
+  /** Forgets the rows of all other queries. */
+  keep(queries: readonly WindowQuery[]): void;
 }
 
 /** What is looked at: all, with these windows, or the groups alone. */
@@ -56,7 +58,8 @@ export function ledgerLook(settings: DashboardSettings, read: StoreReader): (at:
       const { value: rows, problem } = await rowsFor(query);
       const present = { groups: groups.groups ?? [], time };
       const window = problem === undefined ? windowOf(query, rows, present) : stood.get(key);
-      if (window !== undefined) standing.set(key, window);
+      // Whoever asked may have left by now.
+      if (window !== undefined && updates.has(key)) standing.set(key, window);
       const update: DashboardUpdate = {
         at,
         ...(groups.groups === undefined ? {} : { groups: groups.groups }),
@@ -76,6 +79,11 @@ export function ledgerLook(settings: DashboardSettings, read: StoreReader): (at:
         const update = updates.get(key) ?? updateOf(query, key);
         updates.set(key, update);
         return update;
+      },
+      keep(queries) {
+        const kept = new Set(queries.map((query) => JSON.stringify(query)));
+        for (const known of [asked, updates, standing, stood])
+          for (const key of known.keys()) if (!kept.has(key)) known.delete(key);
       },
     };
   };

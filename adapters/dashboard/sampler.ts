@@ -53,6 +53,7 @@ export class Sampler {
     else if (this.#looksAt !== "all") this.lookSoon();
     return () => {
       this.#viewers.delete(viewer);
+      this.#sight?.found.keep(this.#queries());
       this.#watchedAtMs = clock.monotonic();
     };
   }
@@ -68,6 +69,11 @@ export class Sampler {
     this.#ended.abort(new Error("The dashboard is closed."));
     this.#timer?.clear();
     this.#viewers.clear();
+    this.#sight = undefined;
+  }
+
+  #queries(): readonly WindowQuery[] {
+    return Array.from(this.#viewers, ({ query }) => query);
   }
 
   async #run(): Promise<void> {
@@ -76,8 +82,10 @@ export class Sampler {
     this.#timer?.clear();
     this.#looksAt = of;
     this.#isAskedAgain = false;
-    const found = await this.#look(of === "groups" ? of : { windows: Array.from(this.#viewers, ({ query }) => query) });
+    const found = await this.#look(of === "groups" ? of : { windows: this.#queries() });
     if (this.#ended.signal.aborted) return;
+    // Some may have left meanwhile.
+    found.keep(this.#queries());
     this.#sight = { found, atMs: clock.monotonic(), of };
     this.#history.add(found.at, found.groups.groups ?? [], found.groups.fresh);
     await Promise.all(Array.from(this.#viewers, (viewer) => this.#tell(viewer, found)));
