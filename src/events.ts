@@ -18,10 +18,19 @@ export interface ExecutionEventBase {
   readonly keyHash: string;
 }
 
+/**
+ * Under which the events of one attempt carry the same object, and those of others another: by key and token alone attempts of two
+ * ledgers can look alike. A symbol, so that it is not in what is written down of an event; `Symbol.for`, so that a second copy of the
+ * library (ESM beside CommonJS) finds it.
+ */
+export const ATTEMPT: unique symbol = Symbol.for("evenkeel.attempt");
+
 /** What events of an attempt say besides. */
 export interface AttemptEventBase extends ExecutionEventBase {
   readonly attempt: number;
   readonly fencingToken: number;
+  /** @internal */
+  readonly [ATTEMPT]?: object;
 }
 
 /** What events say by which an attempt begins. */
@@ -38,6 +47,8 @@ export interface AttemptBegunBase extends AttemptEventBase {
 export interface EndedAttempt {
   readonly attempt?: number;
   readonly fencingToken?: number;
+  /** @internal */
+  readonly [ATTEMPT]?: object;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { type EvenkeelEvent, type ExecutionEvent, errorTypeOf } from "../../src/events.ts";
+import { ATTEMPT, type EvenkeelEvent, type ExecutionEvent, errorTypeOf } from "../../src/events.ts";
 
 /** What metrics and spans call an operation: never a path that a client chose. */
 export function operationOf({ operation, operationLabel = operation }: ExecutionEvent): string {
@@ -37,10 +37,13 @@ export function isExecutionEvent(event: EvenkeelEvent): event is ExecutionEvent 
   return Object.hasOwn(EXECUTION_EVENTS, event.type);
 }
 
-/** Names the attempt that an event is of; undefined where it is of none. */
-export function attemptOf(event: ExecutionEvent): string | undefined {
+/** What tells an attempt from others: by key, token and operation alone those of two ledgers can look alike. */
+export type AttemptIdentity = object | string;
+
+/** The attempt that an event is of; undefined where it is of none. */
+export function attemptOf(event: ExecutionEvent): AttemptIdentity | undefined {
   if (!("fencingToken" in event) || event.fencingToken === undefined) return undefined;
-  return `${event.keyHash}/${event.fencingToken}/${event.operation}`;
+  return event[ATTEMPT] ?? `${event.keyHash}/${event.fencingToken}/${event.operation}`;
 }
 
 /** How the attempt ended that the event is of; undefined where it goes on. Every attempt ends once. */

@@ -1,6 +1,13 @@
 import { type Attributes, type Span, SpanStatusCode, type Tracer } from "@opentelemetry/api";
 import type { EvenkeelEvent, ExecutionEvent } from "../../src/events.ts";
-import { type AttemptEnd, attemptOf, endOf, isExecutionEvent, operationOf } from "./attempt-end.ts";
+import {
+  type AttemptEnd,
+  type AttemptIdentity,
+  attemptOf,
+  endOf,
+  isExecutionEvent,
+  operationOf,
+} from "./attempt-end.ts";
 import { openAttempts } from "./open-attempts.ts";
 import { isSampled, spanContextOf, timeOf, traceparentOf } from "./trace-context.ts";
 
@@ -13,7 +20,7 @@ type EventOf<T extends ExecutionEvent["type"]> = Extract<ExecutionEvent, { type:
 export function executionSpans(tracer: Tracer): (event: EvenkeelEvent) => void {
   const open = openAttempts<Span>((span) => span.end());
 
-  function begin(event: EventOf<"claimed" | "taken_over">, attempt: string): void {
+  function begin(event: EventOf<"claimed" | "taken_over">, attempt: AttemptIdentity): void {
     const operation = operationOf(event);
     const span = tracer.startSpan(`execute ${operation}`, {
       startTime: timeOf(event.at),

@@ -1,6 +1,6 @@
 import { Stopwatch } from "../clock.ts";
 import { EvenkeelError, type EvenkeelErrorCode } from "../errors.ts";
-import { errorTypeOf, type LeaseLossReason } from "../events.ts";
+import { ATTEMPT, errorTypeOf, type LeaseLossReason } from "../events.ts";
 import { sameFingerprint } from "../execution-record.ts";
 import type {
   CommittedOutcome,
@@ -20,10 +20,17 @@ import { isTraceparent, sameOutcome, withTraceparent } from "./sealed-outcome.ts
 import type { ErrorDisposition } from "./settings.ts";
 import { waitForSettlement } from "./waiting.ts";
 
-/** The events that tell which attempt they are of. */
+/** By what events tell which attempt they are of. */
+interface AttemptMark {
+  readonly attempt: number;
+  readonly fencingToken: number;
+  readonly [ATTEMPT]: object;
+}
+
+/** The events that tell which attempt they are of, without that. */
 type AttemptDetails = EventDetails extends infer Details
   ? Details extends { attempt: number; fencingToken: number }
-    ? Omit<Details, "attempt" | "fencingToken">
+    ? Omit<Details, keyof AttemptMark>
     : never
   : never;
 
@@ -35,6 +42,7 @@ export class Settlement<O> {
   readonly #execution: Execution<O>;
   readonly #holder: Holder;
   readonly #attempt: number;
+  readonly #mark: AttemptMark;
   readonly #lease: Lease;
   readonly #started: Stopwatch;
   /** When the last commit was sent; before one, when the attempt began. */
@@ -46,6 +54,7 @@ export class Settlement<O> {
     this.#execution = execution;
     this.#holder = holder;
     this.#attempt = attempt;
+    this.#mark = { attempt, fencingToken: holder.token, [ATTEMPT]: Object.freeze({}) };
     this.#lease = lease;
     this.#started = started;
     this.#commitSent = started;
@@ -150,7 +159,7 @@ export class Settlement<O> {
   }
 
   tell(event: AttemptDetails): void {
-    this.#execution.tell({ ...event, ...this.#whose() } as EventDetails);
+    this.#execution.tell({ ...event, ...this.#mark } as EventDetails);
   }
 
   tellLeaseLost(reason: LeaseLossReason, own?: { readonly error: unknown }): void {
@@ -161,16 +170,12 @@ export class Settlement<O> {
 
   /** The store failed for good, and with that the attempt is over: its claim stays until its lease runs out. */
   tellStoreError(error: unknown): void {
-    this.#execution.tell({ type: "store_error", error, ranUnprotected: false, ...this.#whose() });
+    this.#execution.tell({ type: "store_error", error, ranUnprotected: false, ...this.#mark });
   }
 
   /** The caller was turned away, and the attempt is over. */
   tellRejected(code: EvenkeelErrorCode): void {
-    this.#execution.tell({ type: "rejected", code, ...this.#whose() });
-  }
-
-  #whose(): { readonly attempt: number; readonly fencingToken: number } {
-    return { attempt: this.#attempt, fencingToken: this.#holder.token };
+    this.#execution.tell({ type: "rejected", code, ...this.#mark });
   }
 
   #dispositionOf(error: unknown): ErrorDisposition {

@@ -72,6 +72,22 @@ describe("the span of an attempt", () => {
     expect([...linked.values()]).toEqual(Array.from({ length: 20 }, () => 2));
   });
 
+  it("does not mix with that of another ledger, whose keys and tokens are the same", async () => {
+    const { onEvent, spans, value } = setUpTelemetry();
+    const [tenant, other] = [setUp(), setUp()];
+    const slow = tenant.once(() => tenant.clock.sleep(300).then(() => Promise.reject(new RangeError("no"))), {
+      onEvent,
+    });
+    const fast = other.once(() => other.clock.sleep(100).then(() => "done"), { onEvent });
+    const calls = [watch(slow(undefined)), watch(fast(undefined))];
+    await other.clock.advance(100);
+    await tenant.clock.advance(300);
+    expect(calls.map(({ state }) => state)).toEqual(["rejected", "fulfilled"]);
+    expect(spans().map(inShort)).toEqual(["execute charge completed", "execute charge released RangeError"]);
+    expect(await value("idempotency_execution_duration_seconds_sum", { outcome: "released" })).toBe(0.3);
+    expect(await value("idempotency_execution_duration_seconds_sum", { outcome: "completed" })).toBe(0.1);
+  });
+
   it("says how it ended: released, stale, without a durable outcome, or turned away by a resolver", async () => {
     const { onEvent, spans } = setUpTelemetry();
     const partition = new Partition();
