@@ -14,6 +14,8 @@ import type { Telemetry } from "./telemetry.ts";
 
 export interface AppOptions {
   readonly store: LedgerStore;
+  /** The ledger's id. */
+  readonly ledger: string;
   readonly groups: Groups;
   readonly copies: Copies;
   readonly telemetry: Telemetry;
@@ -27,7 +29,7 @@ export interface AppOptions {
 
 /** What a copy answers over HTTP. */
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
-  const { store, groups, copies, telemetry } = options;
+  const { store, groups, telemetry } = options;
   const app = Fastify({
     // What is meant is what is sent: "5" is no number, and what is not known is not ignored.
     ajv: { customOptions: { allErrors: true, coerceTypes: false, removeAdditional: false } },
@@ -45,7 +47,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   });
   resourceRoutes(app, groups);
   desiredRoutes(app, groups);
-  heartbeatRoutes(app, groups, copies);
+  heartbeatRoutes(app, options);
   stateRoutes(app, options);
   metricsRoutes(app, telemetry);
   boardRoutes(app, options);

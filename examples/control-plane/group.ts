@@ -16,19 +16,23 @@ export type Group = ReturnType<typeof createGroup>;
 export interface GroupOptions {
   readonly settings: Settings;
   readonly store: LedgerStore;
+  /** The ledger's id. */
+  readonly ledger: string;
   readonly leader: LeaderGate;
   readonly copies: Copies;
   readonly onEvent: EventListener;
 }
 
 /** Looks after the workers of a group, where this copy leads. */
-export function createGroup(name: string, { settings, store, leader, copies, onEvent }: GroupOptions) {
+export function createGroup(name: string, options: GroupOptions) {
+  const { settings, store, leader, copies, onEvent } = options;
   const { staleMs, orphanMs, workers: folder } = settings;
   const beatMs = Math.round(staleMs / 10);
   const ledger = new ResourceLedger({ store, group: name });
   const machine = createMachine({
     folder,
     group: name,
+    ledger: options.ledger,
     servers: copies.servers,
     beatMs,
     orphanMs,
@@ -65,10 +69,8 @@ export function createGroup(name: string, { settings, store, leader, copies, onE
 
     /** Where nobody has said yet how many there are to be, says so. */
     async start(): Promise<void> {
-      if ((await ledger.desired()).generation === 0) {
-        machine.forgetEnded();
+      if ((await ledger.desired()).generation === 0)
         await ledger.updateDesired((desired) => (desired.length > 0 ? desired : settings.desired));
-      }
       reconciler.start();
     },
 

@@ -9,6 +9,8 @@ export interface MachineOptions {
   /** The folder of the workers' files. */
   readonly folder: string;
   readonly group: string;
+  /** The id of the ledger that knows of the workers. It goes with their beats. */
+  readonly ledger: string;
   /** Where workers can beat. */
   readonly servers: () => Promise<readonly string[]>;
   readonly beatMs: number;
@@ -28,7 +30,7 @@ const WORKER = fileURLToPath(new URL("worker.mjs", import.meta.url));
  * It honours the idempotency key of a start: a second start with the key starts nothing, but answers what the first one made, also where
  * that has ended meanwhile.
  */
-export function createMachine({ folder, group, servers, beatMs, orphanMs, onEnded }: MachineOptions) {
+export function createMachine({ folder, group, ledger, servers, beatMs, orphanMs, onEnded }: MachineOptions) {
   const files = workerFiles(folder, group);
   /** Incarnations that have ended. None comes back, so that nobody has to look again. */
   const ended = new Set<string>();
@@ -56,7 +58,7 @@ export function createMachine({ folder, group, servers, beatMs, orphanMs, onEnde
   }
 
   async function launch(name: WorkerName, key: string, signal: AbortSignal): Promise<void> {
-    const how = JSON.stringify({ servers: await servers(), beatMs, orphanMs });
+    const how = JSON.stringify({ servers: await servers(), ledger, beatMs, orphanMs });
     const child = fork(WORKER, [...argumentsOf(name, key), how], {
       // It outlives this copy, and hears nothing of the Ctrl-C that ends it.
       detached: true,
@@ -74,12 +76,17 @@ export function createMachine({ folder, group, servers, beatMs, orphanMs, onEnde
     observe: (): ObservedResource[] =>
       living(files.list()).map(({ id, incarnation, pid }) => ({ id, incarnation, externalId: String(pid) })),
 
-    /** @returns the process id of what was started with this key, now or before. */
+    /**
+     * @returns the process id of what was started with this key, now or before.
+     * @throws Error where the incarnation was taken with another key: so that it can't be started any more, for one.
+     */
     async start({ id, incarnation }: WorkerName, { idempotencyKey, signal }: ActionContext): Promise<number> {
       const name = { id, incarnation };
       if (files.read(name) === undefined) await launch(name, idempotencyKey, signal);
       const file = files.read(name);
       if (file === undefined) throw new Error("It ended before it began.");
+      if (file.key !== idempotencyKey)
+        throw new Error(`Incarnation ${incarnation} of ${id} was taken with another key.`);
       return file.pid;
     },
 
@@ -94,14 +101,6 @@ export function createMachine({ folder, group, servers, beatMs, orphanMs, onEnde
       } catch (error) {
         throw (error as NodeJS.ErrnoException).code === "ESRCH" ? new NotFound() : error;
       }
-    },
-
-    /** Forgets what has ended: of a ledger that is gone, if this one knows of nothing yet. */
-    forgetEnded(): void {
-      const names = files.list();
-      const live = new Set(living(names).map(nameOf));
-      for (const name of names) if (!live.has(nameOf(name))) files.remove(name);
-      ended.clear();
     },
   };
 }

@@ -6,17 +6,21 @@ import { createCopies } from "./copies.ts";
 import { electionTimes } from "./election-times.ts";
 import { createGroup } from "./group.ts";
 import { groupsOf } from "./groups.ts";
+import { ledgerIdOf } from "./ledger-id.ts";
 import { listen } from "./listen.ts";
 import { report } from "./report.ts";
 import { settingsOf } from "./settings.ts";
 import { startTelemetry } from "./telemetry.ts";
 import { thingsToTry } from "./things-to-try.ts";
+import { takeFolder } from "./workers-folder.ts";
 
 const ELECTION = "control-plane";
 
 const settings = await orSayWhatIsWrong(() => settingsOf(process.argv.slice(2)));
 const { name, host, port, leaseMs, orphanMs, prefix, actions } = settings;
 const store = await orSayWhatIsWrong(() => openStore(settings.store, prefix === undefined ? {} : { prefix }));
+const ledger = await orSayWhatIsWrong(() => ledgerIdOf(store));
+await orSayWhatIsWrong(() => takeFolder(settings.workers, { ledger, groups: settings.groups }));
 
 const telemetry = startTelemetry();
 
@@ -34,9 +38,9 @@ const elector = new LeaderElector({
 });
 const copies = createCopies(store, settings);
 const groups = groupsOf(
-  settings.groups.map((group) => createGroup(group, { settings, store, copies, leader: elector, onEvent })),
+  settings.groups.map((group) => createGroup(group, { settings, store, ledger, copies, leader: elector, onEvent })),
 );
-const app = await createApp({ store, groups, copies, telemetry, copy: name, election: ELECTION, actions });
+const app = await createApp({ store, ledger, groups, copies, telemetry, copy: name, election: ELECTION, actions });
 const url = await orSayWhatIsWrong(() => listen(app, host, port));
 
 copies.join(url);

@@ -38,16 +38,17 @@ export function settingsOf(args: readonly string[]): Settings {
   const { values } = parsed(args);
   const groups = values.groups.split(",");
   for (const group of groups) if (!NAME.test(group)) throw new BadInput(`--groups: "${group}" can be no group's name.`);
+  const { prefix } = values;
   const name = values.name ?? `${hostname()}-${process.pid}`.replaceAll(/[^\w.-]/g, "-");
   if (!NAME.test(name)) throw new BadInput(`--name: "${name}" can be no copy's name.`);
   return {
     store: values.store,
-    prefix: values.prefix,
+    prefix,
     port: numberOf("--port", values.port, 0, 65_535),
     host: values.host,
     desired: numberOf("--desired", values.desired, 0, MOST_WORKERS),
     groups: [...new Set(groups)],
-    workers: resolve(values.workers ?? `${fileOf(values.store) ?? "control-plane"}.workers`),
+    workers: resolve(values.workers ?? folderOf(values.store, prefix)),
     leaseMs: numberOf("--lease-ms", values["lease-ms"], 500, 3_600_000),
     staleMs: numberOf("--stale-ms", values["stale-ms"], 500, 3_600_000),
     orphanMs: numberOf("--orphan-ms", values["orphan-ms"], 500, 3_600_000),
@@ -87,6 +88,9 @@ function numberOf(option: string, text: string, least: number, most: number): nu
   throw new BadInput(`${option} must be a whole number from ${least} to ${most}, and not "${text}".`);
 }
 
-function fileOf(store: string): string | undefined {
-  return /^sqlite:(?:\/\/)?(.+)$/i.exec(store)?.[1];
+/** Of each ledger its own, where that can be told from what it is called. */
+function folderOf(store: string, prefix: string | undefined): string {
+  const file = /^sqlite:(?:\/\/)?(.+)$/i.exec(store)?.[1];
+  // A prefix may have characters that a file's name can't have.
+  return `${file ?? "control-plane"}${prefix === undefined ? "" : `.${encodeURIComponent(prefix)}`}.workers`;
 }

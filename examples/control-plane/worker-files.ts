@@ -1,4 +1,4 @@
-import { linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { linkSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** One incarnation of a worker. */
@@ -21,7 +21,6 @@ export interface WorkerFile {
 export function workerFiles(folder: string, group: string) {
   const files = join(folder, group);
   const pathOf = ({ id, incarnation }: WorkerName): string => join(files, `${id}#${incarnation}`);
-  mkdirSync(files, { recursive: true });
 
   return {
     /** Undefined where nobody has taken it yet. */
@@ -54,17 +53,11 @@ export function workerFiles(folder: string, group: string) {
         return id === undefined ? [] : [{ id, incarnation: Number(incarnation) }];
       });
     },
-
-    /** Lets it be taken anew. */
-    remove(name: WorkerName): void {
-      rmSync(pathOf(name), { force: true });
-    },
   };
 }
 
 /** Tells workers whose copies are all gone where there are others. */
 export function writeServers(folder: string, servers: readonly string[]): void {
-  mkdirSync(folder, { recursive: true });
   const file = join(folder, "servers.json");
   const draft = `${file}.${process.pid}.draft`;
   writeFileSync(draft, JSON.stringify(servers));

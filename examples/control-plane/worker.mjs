@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const [folder = "", group = "", id = "", incarnation = "", key = "", how = "{}"] = process.argv.slice(2);
-/** @type {{ servers: string[], beatMs: number, orphanMs: number }} */
-const { servers: first, beatMs, orphanMs } = JSON.parse(how);
+/** @type {{ servers: string[], ledger: string, beatMs: number, orphanMs: number }} */
+const { servers: first, ledger, beatMs, orphanMs } = JSON.parse(how);
 
 /** @param {"started" | "refused" | "ended"} event @param {string} [why] */
 function log(event, why) {
@@ -67,7 +67,7 @@ for (;;) {
 async function beat() {
   for (const url of candidates()) {
     const { status, body } = await post(url).catch(() => ({ status: 0, body: "" }));
-    // A copy that can't reach the ledger is there; it is no reason to end.
+    // A copy that can't reach the ledger is there; it is no reason to end. One of another ledger is nobody to us.
     if (status === 200 || status === 503) answeredAt = performance.now();
     if (status !== 200) continue;
     const answer = JSON.parse(body);
@@ -89,7 +89,7 @@ function* candidates() {
 
 /** @param {string} url @returns {Promise<{ status: number, body: string }>} */
 function post(url) {
-  const body = JSON.stringify({ group, incarnation: Number(incarnation) });
+  const body = JSON.stringify({ group, incarnation: Number(incarnation), ledger });
   return new Promise((resolve, reject) => {
     const sent = request(`${url}/resources/${encodeURIComponent(id)}/heartbeat`, {
       method: "POST",

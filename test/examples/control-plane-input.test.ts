@@ -1,11 +1,14 @@
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sqliteStore } from "../../adapters/stores/sqlite.ts";
+import { ledgerIdOf } from "../../examples/control-plane/ledger-id.ts";
 import { settingsOf } from "../../examples/control-plane/settings.ts";
+import { takeFolder } from "../../examples/control-plane/workers-folder.ts";
+import type { LedgerStore } from "../../src/store.ts";
 import { newFolder } from "../support/run-folder.ts";
 import { openDatabase } from "../support/sqlite-files.ts";
 import { CWD, TEST_PATIENCE_MS } from "./control-plane-copies.ts";
@@ -95,6 +98,41 @@ describe("what examples/control-plane is given", { timeout: TEST_PATIENCE_MS }, 
     await expectRefused(/^(?!.*secret)/, "--store", "redis://:secret@127.0.0.1:1", "--port", "0");
   });
 
+  it("is refused in one line, where the folder of workers can't be one", async () => {
+    const file = join(folder, "no-folder");
+    writeFileSync(file, "");
+    await expectRefused(/^--workers: .*no-folder can't be /, "--store", database(), "--port", "0", "--workers", file);
+    // Nor a group's in it.
+    const workers = join(folder, "half-a-folder");
+    mkdirSync(workers);
+    writeFileSync(join(workers, "worker"), "");
+    await expectRefused(/^--workers: .*half-a-folder/, "--store", database(), "--port", "0", "--workers", workers);
+  });
+
+  it("is refused in one line, where the folder of workers is another ledger's", async () => {
+    const workers = join(folder, "taken");
+    takeFolder(workers, { ledger: "another", groups: ["worker"] });
+    await expectRefused(
+      /^--workers: .*taken .* another ledger/,
+      "--store",
+      database(),
+      "--port",
+      "0",
+      "--workers",
+      workers,
+    );
+    expect(existsSync(join(workers, "log.jsonl"))).toBe(false);
+  });
+
+  it("is of one ledger, whichever copy asks first, and of another one under another prefix", async () => {
+    const file = join(folder, "shared.db");
+    const stores = [{}, {}, {}, { tablePrefix: "other_" }].map((options) => sqliteStore(file, options));
+    const [first, second, third, other] = await Promise.all(stores.map(ledgerIdOf));
+    expect([second, third, await ledgerIdOf(stores[0] as LedgerStore)]).toEqual([first, first, first]);
+    expect(other).not.toBe(first);
+    await Promise.all(stores.map((store) => store.close()));
+  });
+
   it("is refused in one line, where a test of a server that runs finds none", async () => {
     const nobody = await run("test-remote.ts", "http://127.0.0.1:1");
     expect(nobody).toEqual({ code: 2, stdout: "", stderr: "No control plane answers at http://127.0.0.1:1.\n" });
@@ -133,5 +171,13 @@ describe("what examples/control-plane is given", { timeout: TEST_PATIENCE_MS }, 
     });
     expect(settingsOf(["--store", "redis://db"]).workers).toBe(join(process.cwd(), "control-plane.workers"));
     expect(refusal("worker")).not.toBe("");
+  });
+
+  it("has a folder of workers for each prefix", () => {
+    const folderOf = (...args: string[]) => relative(process.cwd(), settingsOf(args).workers);
+    expect(folderOf("--prefix", "a")).toBe("control-plane.db.a.workers");
+    expect(folderOf("--store", "redis://db", "--prefix", "a")).toBe("control-plane.a.workers");
+    expect(folderOf("--store", "redis://db", "--prefix", "../b:")).toBe("control-plane...%2Fb%3A.workers");
+    expect(folderOf("--prefix", "a", "--workers", "mine")).toBe("mine");
   });
 });

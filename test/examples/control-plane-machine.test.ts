@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { NotFound } from "evenkeel";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createMachine, type Machine } from "../../examples/control-plane/machine.ts";
+import { takeFolder } from "../../examples/control-plane/workers-folder.ts";
 import { signalIfAlive } from "../support/child-processes.ts";
 import { newFolder } from "../support/run-folder.ts";
 import { until } from "../support/until.ts";
@@ -23,6 +24,7 @@ describe("the machine of examples/control-plane", () => {
     createMachine({
       folder,
       group: "worker",
+      ledger: "ledger",
       // Nobody answers, and no worker ends of it.
       servers: async () => ["http://127.0.0.1:1"],
       beatMs: 1_000,
@@ -40,6 +42,7 @@ describe("the machine of examples/control-plane", () => {
 
   beforeEach(async () => {
     folder = await newFolder("control-plane-machine");
+    takeFolder(folder, { ledger: "ledger", groups: ["worker"] });
     machine = view();
   });
   afterEach(async () => {
@@ -70,12 +73,12 @@ describe("the machine of examples/control-plane", () => {
   it("starts nothing any more that was to end before it began", async () => {
     const worker = { id: "worker-1", incarnation: 1 };
     expect(() => machine.signal(worker, "SIGTERM", ctx("end"))).toThrow(NotFound);
-    await view().start(worker, ctx("key"));
+    await expect(view().start(worker, ctx("key"))).rejects.toThrow(/another key/);
     // Nor what was under way already, and comes now.
     rmSync(fileOf("worker-1#1"));
     const late = view().start(worker, ctx("key"));
     linkSync(decoy(), fileOf("worker-1#1"));
-    await late;
+    await expect(late).rejects.toThrow(/another key/);
     await until("it has ended", () => events().length === 1);
     expect([events(), machine.observe()]).toEqual([["refused"], []]);
   });
@@ -93,19 +96,11 @@ describe("the machine of examples/control-plane", () => {
     expect(machine.observe()).toHaveLength(1);
   });
 
-  it("forgets what has ended, and not what lives", async () => {
-    const [ended, alive] = [
-      { id: "worker-1", incarnation: 1 },
-      { id: "worker-2", incarnation: 1 },
-    ];
-    const pid = await machine.start(ended, ctx("1"));
-    const other = await machine.start(alive, ctx("2"));
-    process.kill(pid, "SIGKILL");
-    await until("it has ended", () => [...machine.observe()].length === 1);
-    machine.forgetEnded();
-    expect(await machine.start(alive, ctx("2"))).toBe(other);
-    expect(await machine.start(ended, ctx("1"))).not.toBe(pid);
-    expect(machine.observe()).toHaveLength(2);
+  it("answers no start with what another key has made", async () => {
+    const worker = { id: "worker-1", incarnation: 1 };
+    const pid = await machine.start(worker, ctx("key"));
+    await expect(view().start(worker, ctx("other"))).rejects.toThrow(/another key/);
+    expect([machine.observe(), events()]).toEqual([[{ ...worker, externalId: String(pid) }], ["started"]]);
   });
 
   function decoy(): string {

@@ -1,6 +1,7 @@
 import { execFile, spawn } from "node:child_process";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
+import { signalIfAlive } from "../support/child-processes.ts";
 import { CWD, controlPlane, startedTwice, TEST_PATIENCE_MS, until, untilConverged } from "./control-plane-copies.ts";
 
 /** Runs the command line that the copy printed below a sentence. */
@@ -108,6 +109,24 @@ describe("examples/control-plane", { timeout: TEST_PATIENCE_MS }, () => {
       "worker-2#2",
     ]);
     expect(startedTwice(plane.events())).toEqual([]);
+  });
+
+  it("takes no beat of another ledger's workers, which end as if nobody answered", async ({ onTestFinished }) => {
+    const [gone, plane] = [await controlPlane(onTestFinished), await controlPlane(onTestFinished)];
+    const before = await gone.start("before", "--desired", "2", "--stale-ms", "3000", "--orphan-ms", "4000");
+    await untilConverged(gone, before, 2);
+    expect(await before.stop("SIGTERM")).toBe(0);
+
+    // Where the other one was, with workers of the same names.
+    const port = ["--port", new URL(before.url).port];
+    const copy = await plane.start("after", "--desired", "2", "--stale-ms", "3000", ...port);
+    await untilConverged(plane, copy, 2);
+    signalIfAlive(plane.living().get("worker-0#1") as number, "SIGSTOP");
+    await until("nobody beats for the one that is frozen", () => plane.living().has("worker-0#2"));
+    await until("the workers of the other ledger have ended", () => gone.living().size === 0);
+    const ended = gone.events().filter(({ event }) => event === "ended");
+    expect(ended.map(({ why }) => why)).toEqual(Array(2).fill("no control plane has answered"));
+    expect(plane.living().has("worker-1#1")).toBe(true);
   });
 });
 
