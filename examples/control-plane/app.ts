@@ -3,7 +3,7 @@ import { idempotency } from "evenkeel/fastify";
 import Fastify, { type FastifyInstance } from "fastify";
 import type { Copies } from "./copies.ts";
 import type { Groups } from "./groups.ts";
-import { answerWithProblems } from "./problems.ts";
+import { answerWithProblems, frameworkProblems } from "./problems.ts";
 import { boardRoutes } from "./routes/board.ts";
 import { desiredRoutes } from "./routes/desired.ts";
 import { heartbeatRoutes } from "./routes/heartbeats.ts";
@@ -31,6 +31,7 @@ export interface AppOptions {
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const { store, groups, telemetry } = options;
   const app = Fastify({
+    ...frameworkProblems,
     // What is meant is what is sent: "5" is no number, and what is not known is not ignored.
     ajv: { customOptions: { allErrors: true, coerceTypes: false, removeAdditional: false } },
   });

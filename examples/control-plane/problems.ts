@@ -1,6 +1,6 @@
 import { STATUS_CODES } from "node:http";
 import { isEvenkeelError } from "evenkeel";
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOptions } from "fastify";
 
 /** A field of a request, and what is wrong with it. */
 export interface FieldError {
@@ -20,7 +20,14 @@ export class Refusal extends Error {
   }
 }
 
-/** Makes problem documents of all that goes wrong. Those of the idempotency layer are its own. */
+/** What the server has to be made with, so that paths that lead nowhere are answered with problem documents, too. */
+export const frameworkProblems: Pick<FastifyServerOptions, "frameworkErrors" | "routerOptions"> = {
+  // Longer than a path can be: what is too long for an id is told like all else that is no id.
+  routerOptions: { maxParamLength: 2 ** 16 },
+  frameworkErrors: ({ statusCode = 500, message }, _request, reply) => send(reply, new Refusal(statusCode, message)),
+};
+
+/** Makes problem documents of all that goes wrong with requests. Those of the idempotency layer are its own. */
 export function answerWithProblems(app: FastifyInstance): void {
   app.setErrorHandler(async (error: FastifyError, request, reply) => {
     const refusal = refusalOf(error);

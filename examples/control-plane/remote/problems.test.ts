@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type Asked, ask, assertProblem, firstGroup, unique } from "./client.ts";
+import { type Asked, ask, askUntilAnswered, assertProblem, firstGroup, unique } from "./client.ts";
 
 /** What can be wrong with a body, and the field that has to be named. */
 const WRONG: readonly (readonly [what: string, method: string, path: string, asked: Asked, field: string])[] = [
@@ -20,7 +20,9 @@ const WRONG: readonly (readonly [what: string, method: string, path: string, ask
   ["number and list", "PUT", "/desired/GROUP", { body: { desired: 0, resources: [] } }, "resources"],
   ["an id twice", "PUT", "/desired/GROUP", { body: { resources: [{ id: "a" }, { id: "a" }] } }, "resources"],
   ["an entry without id", "PUT", "/desired/GROUP", { body: { resources: [{ id: "a" }, {}] } }, "resources.1.id"],
+  ["an id that is too long", "POST", `/resources/${"a".repeat(255)}/heartbeat`, { body: {} }, "id"],
   ["an incarnation of none", "POST", "/resources/a/heartbeat", { body: { incarnation: 0 } }, "incarnation"],
+  ["an incarnation past all", "POST", "/resources/a/heartbeat", { body: { incarnation: 2 ** 53 } }, "incarnation"],
 ];
 
 describe("a request that is wrong is a problem that names the field", () => {
@@ -49,5 +51,15 @@ describe("a request that is wrong is a problem that names the field", () => {
     assertProblem(await ask("GET", `/resources/${unique("nothing")}`), 404);
     assertProblem(await ask("DELETE", `/resources/${unique("nothing")}`), 404);
     assertProblem(await ask("GET", "/nothing-of-the-kind"), 404);
+    assertProblem(await ask("GET", `/desired/${"a".repeat(150)}`), 404);
+  });
+
+  it("says 400 for a path that can't be read", async () => {
+    assertProblem(await ask("GET", "/desired/%zz"), 400);
+  });
+
+  it("sends the workers of another ledger away", async () => {
+    const asked = { body: { incarnation: 1, ledger: "another" } };
+    assertProblem(await askUntilAnswered("POST", "/resources/worker-0/heartbeat", asked), 421);
   });
 });
