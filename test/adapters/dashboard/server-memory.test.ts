@@ -42,7 +42,7 @@ describe("rows that nobody shows any more", () => {
 
   it("are forgotten also by a look that was under way when they left", async () => {
     const { board, clock, log } = await boardOfLongRows({
-      on: "resources.list",
+      on: "resources.listGroups",
       nth: 2,
       fault: { delayMs: SECOND_MS },
     });
