@@ -129,10 +129,20 @@ export interface ReconcilerEventBase {
   readonly reconciler: string;
 }
 
+/** What events say by which a reconciler comes and goes. */
+export interface ReconcilerPresence extends ReconcilerEventBase {
+  /** Its `metrics()`, for whoever exports them; the same function each time, so that it can be told from another of its name. */
+  readonly metrics: () => MetricSample[];
+}
+
 /** What a reconciler did, and what it found. */
 export type ReconcilerEvent =
-  /** There is one, which has done nothing yet. `metrics` is its `metrics()`, for whoever exports them. */
-  | (ReconcilerEventBase & { readonly type: "reconciler_created"; readonly metrics: () => MetricSample[] })
+  /** There is one, which has done nothing yet. */
+  | (ReconcilerPresence & { readonly type: "reconciler_created" })
+  /** A `stop()` is over: nothing of it is under way, and its gauges are 0. */
+  | (ReconcilerPresence & { readonly type: "reconciler_stopped" })
+  /** After that it works again: by `start()`, or for a pass that was asked for. */
+  | (ReconcilerPresence & { readonly type: "reconciler_restarted" })
   /** An action of a pass has ended. `fenced`: a writer with a higher epoch was there, or the leadership is gone. */
   | (ReconcilerEventBase & {
       readonly type: "action_finished";

@@ -23,6 +23,7 @@ export type {
   PurgedEvent,
   ReconcilerEvent,
   ReconcilerEventBase,
+  ReconcilerPresence,
   ShardEvent,
   ShardEventBase,
   ShardStopReason,

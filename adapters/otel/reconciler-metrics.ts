@@ -16,7 +16,7 @@ type Durations = ReturnType<typeof durations>;
 
 /**
  * The metrics `reconciler_*` and `workqueue_*`: what `Reconciler.metrics()` says is read whenever somebody collects; of two reconcilers
- * of one name the newer is asked.
+ * of one name the newer is asked, and one that was stopped no longer.
  */
 export function reconcilerMetrics(meter: Meter): (event: EvenkeelEvent) => void {
   const reconcilers = new Map<string, () => MetricSample[]>();
@@ -90,8 +90,13 @@ export function reconcilerMetrics(meter: Meter): (event: EvenkeelEvent) => void 
     meet(labels);
     switch (event.type) {
       case "reconciler_created":
+      case "reconciler_restarted":
         reconcilers.set(event.reconciler, event.metrics);
         observe(event.metrics());
+        return;
+      case "reconciler_stopped":
+        if (reconcilers.get(event.reconciler) === event.metrics)
+          reconcilers.set(event.reconciler, lastOf(event.metrics()));
         return;
       case "work_finished":
         queued.record(event.queuedMs, labels);
@@ -108,4 +113,9 @@ export function reconcilerMetrics(meter: Meter): (event: EvenkeelEvent) => void 
         return;
     }
   };
+}
+
+/** What a reconciler said last, without holding on to it: SDKs go on exporting what is observed no more, with the value that it had. */
+function lastOf(samples: MetricSample[]): () => MetricSample[] {
+  return () => samples;
 }

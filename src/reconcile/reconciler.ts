@@ -57,6 +57,9 @@ export class Reconciler<Spec = unknown> {
   #period: PassPeriod;
   #lastPass: LastPass | undefined;
   #isPaused = false;
+  /** Stopped, and not asked for anything since. */
+  #isAtRest = false;
+  readonly #metrics = (): MetricSample[] => this.metrics();
 
   /** @throws EvenkeelError `INVALID_OPTIONS` that names the option. */
   constructor(options: ReconcilerOptions<Spec>) {
@@ -70,7 +73,7 @@ export class Reconciler<Spec = unknown> {
       isPaused: () => this.#isPaused,
     });
     this.#period = this.#nextPeriod();
-    this.#emit({ type: "reconciler_created", metrics: () => this.metrics() });
+    this.#emit({ type: "reconciler_created", metrics: this.#metrics });
   }
 
   /**
@@ -124,7 +127,7 @@ export class Reconciler<Spec = unknown> {
    */
   start(): void {
     if (this.#loop !== undefined) return;
-    if (this.#period.isEnding) this.#period = this.#nextPeriod();
+    if (this.#period.isEnding) this.#beginPeriod();
     const period = this.#period;
     const work = {
       pass: (terms: PassTerms) => period.run((bounds) => this.#inTurn(() => this.#runner.run({ ...terms, ...bounds }))),
@@ -149,7 +152,13 @@ export class Reconciler<Spec = unknown> {
     const { graceMs = 30_000 } = options;
     this.#loop?.end();
     this.#loop = undefined;
-    await this.#period.end(graceMs);
+    const period = this.#period;
+    await period.end(graceMs);
+    // Asked twice, or begun anew meanwhile.
+    if (this.#isAtRest || this.#period !== period) return;
+    this.#isAtRest = true;
+    this.#runner.forgetMeasured();
+    this.#emit({ type: "reconciler_stopped", metrics: this.#metrics });
   }
 
   /**
@@ -204,7 +213,7 @@ export class Reconciler<Spec = unknown> {
 
   /**
    * The metrics `reconciler_*` and `workqueue_*`. All are there from the beginning; those of the queue begin anew with `start()`. While
-   * another process leads, whose loop knows better, the gauges `reconciler_*` are 0.
+   * another process leads, whose loop knows better, and after a `stop()`, the gauges `reconciler_*` are 0.
    */
   metrics(): MetricSample[] {
     const queue = this.#loop?.queue ?? new WorkQueue({ name: this.#settings.name, clock: this.#settings.clock });
@@ -213,8 +222,15 @@ export class Reconciler<Spec = unknown> {
 
   /** A pass that is not the loop's. */
   #pass(run: (terms: PassTerms) => Promise<PassResult>): Promise<PassResult> {
-    if (this.#period.isOver) this.#period = this.#nextPeriod();
+    if (this.#period.isOver) this.#beginPeriod();
     return this.#period.run((bounds) => this.#inTurn(() => run(bounds)));
+  }
+
+  #beginPeriod(): void {
+    this.#period = this.#nextPeriod();
+    if (!this.#isAtRest) return;
+    this.#isAtRest = false;
+    this.#emit({ type: "reconciler_restarted", metrics: this.#metrics });
   }
 
   #nextPeriod(): PassPeriod {

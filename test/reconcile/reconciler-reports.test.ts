@@ -276,6 +276,39 @@ describe("events", () => {
     expect(eventsOf(events, "reconciler_created")[0]?.metrics()).toEqual(reconciler.metrics());
   });
 
+  it("tell when it has stopped, and when it works again, once each, by the same function", async () => {
+    const { events, reconciler, clock } = setUpReconciler({ create: () => Promise.reject(new Error("no")) });
+    const presence = () => events.flatMap((event) => ("metrics" in event ? [event.type] : []));
+    const gauge = (name: string) =>
+      reconciler.metrics().flatMap((one) => (one.name === name && "value" in one ? one.value : []));
+    await reconciler.setDesired(1);
+    reconciler.start();
+    await clock.advance(5_000);
+    expect(gauge("reconciler_unconverged_seconds")).toEqual([5]);
+    await Promise.all([reconciler.stop(), reconciler.stop()]);
+    await clock.advance(3_600_000);
+    for (const name of ["reconciler_unconverged_seconds", "reconciler_desired", "reconciler_converged"])
+      expect(gauge(name)).toEqual([0]);
+    await reconciler.stop();
+    expect(presence()).toEqual(["reconciler_created", "reconciler_stopped"]);
+
+    await reconciler.reconcile();
+    expect(gauge("reconciler_desired")).toEqual([1]);
+    expect(presence().slice(2)).toEqual(["reconciler_restarted"]);
+    reconciler.start();
+    const stopped = reconciler.stop();
+    reconciler.start();
+    await stopped;
+    expect(presence().slice(3)).toEqual([]);
+    await clock.advance(1_000);
+    expect(gauge("reconciler_desired")).toEqual([1]);
+    await reconciler.stop();
+    reconciler.start();
+    await reconciler.stop();
+    expect(presence().slice(3)).toEqual(["reconciler_stopped", "reconciler_restarted", "reconciler_stopped"]);
+    expect(new Set(events.flatMap((event) => ("metrics" in event ? [event.metrics] : []))).size).toBe(1);
+  });
+
   it("tell how long each pass of the loop waited and worked, as the histograms count it", async () => {
     const { reconciler, clock, events, fleet } = setUpReconciler({
       create: async (resource, ctx) => {

@@ -33,6 +33,12 @@ const ONE_OF_EACH: { readonly [Type in EvenkeelEvent["type"]]: Extract<EvenkeelE
   purged: { type: "purged", at: 5_000, count: 1 },
   store_setting_unknown: { type: "store_setting_unknown", at: 5_000, store: "redisStore", setting: "maxmemory-policy" },
   reconciler_created: { type: "reconciler_created", ...pass, metrics: () => setUpReconciler().reconciler.metrics() },
+  reconciler_stopped: { type: "reconciler_stopped", ...pass, metrics: () => [] },
+  reconciler_restarted: {
+    type: "reconciler_restarted",
+    ...pass,
+    metrics: () => setUpReconciler().reconciler.metrics(),
+  },
   action_finished: {
     type: "action_finished",
     ...pass,

@@ -1,10 +1,15 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { trace } from "@opentelemetry/api";
-import { Reconciler } from "evenkeel";
+import { type EventListener, Reconciler } from "evenkeel";
 import { memoryStore } from "evenkeel/memory";
 import { describe, expect, it } from "vitest";
 import { settle } from "../../reconcile/reconciler-kit.ts";
 import { fakeFleet, setUpReconciler } from "../../reconcile/set-up.ts";
 import { setUpTelemetry } from "./telemetry.ts";
+
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;
 
 describe("the metrics of a reconciler", () => {
   it("are there at 0 before its first pass, but for the histograms, which begin with their first observation", async () => {
@@ -84,6 +89,39 @@ describe("the metrics of a reconciler", () => {
     expect(await value("reconciler_desired", { name: "db" })).toBe(2);
   });
 
+  it("say no more after a stop than what was counted, until it works again or a newer one of its name is there", async () => {
+    const { onEvent, value } = setUpTelemetry();
+    const options = { onEvent, create: () => Promise.reject(new Error("no")) };
+    const { reconciler, clock, store, fleet } = setUpReconciler(options);
+    await reconciler.setDesired(2);
+    reconciler.start();
+    await clock.advance(5_000);
+    expect(await value("reconciler_unconverged_seconds")).toBe(5);
+    const failures = await value("reconciler_actions_total", { action: "create", result: "failed" });
+    await reconciler.stop();
+    await clock.advance(3_600_000);
+    for (const gauge of ["reconciler_unconverged_seconds", "reconciler_desired", "workqueue_depth"])
+      expect(await value(gauge)).toBe(0);
+    expect(failures).toBeGreaterThan(0);
+    expect(await value("reconciler_actions_total", { action: "create", result: "failed" })).toBe(failures);
+
+    reconciler.start();
+    await settle(clock);
+    expect(await value("reconciler_desired")).toBe(2);
+    const newer = new Reconciler({ name: "web", store, clock, onEvent, ...fleet.callbacks });
+    await newer.setDesired(3);
+    await newer.reconcile();
+    await reconciler.stop();
+    expect(await value("reconciler_desired")).toBe(3);
+  });
+
+  it("hold on to no reconciler that was stopped", async () => {
+    const { onEvent, value } = setUpTelemetry();
+    const gone = new WeakRef(await startedAndStopped(onEvent));
+    await expect.poll(() => collected(gone), { timeout: 20_000 }).toBe(true);
+    expect(await value("reconciler_desired", { name: "gone" })).toBe(0);
+  });
+
   it("count passes that failed, and answers that nothing could be concluded from", async () => {
     const { onEvent, value, spans } = setUpTelemetry();
     let isDown = false;
@@ -153,3 +191,18 @@ describe("the span of a pass", () => {
     expect(spans()[0]?.events).toHaveLength(128);
   });
 });
+
+async function startedAndStopped(onEvent: EventListener): Promise<Reconciler> {
+  const reconciler = new Reconciler({ name: "gone", store: memoryStore(), onEvent, ...fakeFleet().callbacks });
+  await reconciler.setDesired(1);
+  await reconciler.reconcile();
+  await reconciler.stop();
+  return reconciler;
+}
+
+/** Whether nobody holds on to it. */
+async function collected(reference: WeakRef<object>): Promise<boolean> {
+  collectGarbage();
+  await new Promise(setImmediate);
+  return reference.deref() === undefined;
+}
