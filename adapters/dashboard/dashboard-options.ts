@@ -92,7 +92,7 @@ export function dashboardSettings(options: DashboardOptions): DashboardSettings 
   return {
     store,
     reconcilers: byName,
-    basePath: basePath === undefined ? undefined : normalized(basePath),
+    basePath: basePath === undefined ? undefined : normalizedPath(basePath),
     actions: options.actions ?? false,
     title: options.title ?? "evenkeel",
     intervalMs: options.intervalMs ?? 2_000,
@@ -106,7 +106,7 @@ export function dashboardSettings(options: DashboardOptions): DashboardSettings 
 }
 
 /** As paths come in requests, without slashes at the end. */
-function normalized(basePath: string): string {
+export function normalizedPath(basePath: string): string {
   return new URL(`http://localhost${basePath}`).pathname.replace(/\/+$/, "");
 }
 

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { problemAnswer } from "./answer.ts";
-import { type DashboardOptions, dashboardSettings } from "./dashboard-options.ts";
+import { type DashboardOptions, dashboardSettings, normalizedPath } from "./dashboard-options.ts";
 import { type NodeRequest, sendAnswer, webRequest } from "./node-answer.ts";
 import { type Routes, routes } from "./routes.ts";
 
@@ -87,7 +87,7 @@ interface NodeExchange {
 async function answerNode(served: Routes, basePath: string | undefined, { req, res, parsed }: NodeExchange) {
   // A handler of Express gets the next one there.
   const body = (typeof parsed === "function" ? undefined : parsed?.body) ?? req.body;
-  const mount = basePath ?? (typeof req.baseUrl === "string" ? req.baseUrl : undefined);
+  const mount = basePath ?? (typeof req.baseUrl === "string" ? normalizedPath(req.baseUrl) : undefined);
   const path = mount !== undefined && typeof req.originalUrl === "string" ? req.originalUrl : (req.url ?? "/");
   // URLs resolve them, routers do not: what is protected by its path must have no other name.
   if (DETOUR.test(path)) return sendAnswer(problemAnswer(NO_DETOURS), req, res);

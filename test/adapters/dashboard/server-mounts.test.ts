@@ -154,6 +154,16 @@ describe.each(Object.entries(MOUNTS))("in %s", (name, mount) => {
   });
 });
 
+it("a mount with parameters is found, however what stands in for them is written", async () => {
+  const { server } = await mounted({ listener: (board) => express().use("/:tenant/dashboard", board.node) });
+  for (const tenant of ["a%20b", "a%2fb", "%C3%A9", "{a}", 'a"b']) {
+    const path = `/${tenant}/dashboard`;
+    const { status, headers } = await server.ask(path);
+    expect({ tenant, status, location: headers.location }).toEqual({ tenant, status: 308, location: "./dashboard/" });
+    expect((await server.ask(`${path}/page.js`)).status).toBe(200);
+  }
+});
+
 it("a server that closes waits for no page, once the dashboard is closed", async () => {
   const board = dashboard({ store: memoryStore(), basePath: "/dashboard", intervalMs: 50 });
   const app = fastify();
