@@ -23,6 +23,7 @@ const CHECKS = {
   leaders: "one leader per epoch",
   takeover: "another copy leads when the leader is gone",
   crashes: "no copy fails",
+  trial: "there was something to judge",
 } as const;
 
 const GROUP = "worker";
@@ -118,6 +119,10 @@ const GOOD: Facts = {
   ],
   epochs: [5, 5, 7, 7].map((epoch) => ({ group: GROUP, epoch })),
   probes: [{ group: GROUP, what: "apply", epoch: 5, seen: 7, status: "fenced" }],
+  faults: {
+    ...{ killedWorkers: 3, frozenWorkers: 1, killedLeaders: 1, killedCopies: 0 },
+    ...{ frozenLeaders: 0, swallowedCuts: 0, heldCuts: 0, resetCuts: 0 },
+  },
   takeovers: [{ fault: "kill the leader", former: "copy-1", tookMs: 2_900 }],
   crashes: [],
   settled: SETTLED,
@@ -238,10 +243,12 @@ describe("the judge of chaos", () => {
     expect(found[CHECKS.answers]?.join("\n")).toMatch(/add-2/);
   });
 
-  it("lets two deletions answer what they find", () => {
-    const { key: _, ...gone } = request({ method: "DELETE", path: "/resources/a", wanted: [204, 404] });
-    const answers = [204, 404].map((status) => ({ ...ANSWER, status }));
+  it("lets a deletion find nothing any more, and not answer its key in two ways", () => {
+    const gone = request({ key: "remove-a", method: "DELETE", path: "/resources/a", wanted: [204, 404] });
+    const answers = [ANSWER, REPLAY].map((answer) => ({ ...answer, status: 404 }));
     expect(foundIn({ requests: [{ ...gone, answers }] })).toEqual({});
+    const differing = [{ ...ANSWER, status: 204 }, ...answers.slice(1)];
+    expect(Object.keys(foundIn({ requests: [{ ...gone, answers: differing }] }))).toEqual([CHECKS.answers]);
   });
 
   it.each([201, 409])("finds a key that is answered with %d for another body", (status) => {
@@ -333,8 +340,21 @@ describe("the judge of chaos", () => {
   it("finds a leader that nobody took over from, and a copy that failed", () => {
     const takeovers = [{ fault: "freeze the leader", former: "copy-1" }];
     expect(foundIn({ takeovers })).toEqual({
-      [CHECKS.takeover]: ["no copy took over from copy-1 (freeze the leader)"],
+      [CHECKS.takeover]: ["no copy took over from copy-1 in time (freeze the leader)"],
     });
     expect(foundIn({ crashes: ["copy-1 ended with 1"] })).toEqual({ [CHECKS.crashes]: ["copy-1 ended with 1"] });
+  });
+
+  it.each<[string, Partial<Facts>]>([
+    ["no request was sent", { requests: [] }],
+    ["no worker was killed or frozen", { faults: { ...GOOD.faults, killedWorkers: 0, frozenWorkers: 0 } }],
+    ["nothing was done to the leader", { takeovers: [] }],
+    ["no write of a former leader was tried", { probes: [] }],
+  ])("does not say that all of it held where %s", (what, changes) => {
+    expect(foundIn(changes)).toEqual({ [CHECKS.trial]: [what] });
+  });
+
+  it("does not say that all of it held where no copy was there", () => {
+    expect(foundIn(both({ copies: [] }))).toEqual({ [CHECKS.trial]: ["no copy was there"] });
   });
 });

@@ -56,7 +56,7 @@ describe("chaos over the control plane", () => {
       expect(complained()).toBe("");
       const { checks, injected, seen } = JSON.parse(printed()) as Report;
       expect(checks.filter(({ wrong }) => wrong.length > 0)).toEqual([]);
-      expect([code, checks.length]).toEqual([0, 10]);
+      expect([code, checks.length]).toEqual([0, 11]);
       const { killedWorkers, frozenWorkers, heldCuts, staleProbes } = injected;
       const { doubledAtOnce, doubledLater, droppedReplies } = injected;
       const all = { killedWorkers, frozenWorkers, heldCuts, staleProbes, doubledAtOnce, doubledLater, droppedReplies };

@@ -3,7 +3,7 @@ import type { Answer, RequestFacts } from "./facts.ts";
 
 /** What is sent, once or more often. */
 export interface Letter {
-  readonly key?: string;
+  readonly key: string;
   readonly method: RequestFacts["method"];
   readonly path: string;
   readonly body?: string;
@@ -61,7 +61,7 @@ function post(url: string, { key, method, path, body }: Letter) {
     method,
     agent: false,
     headers: {
-      ...(key === undefined ? {} : { "idempotency-key": key }),
+      "idempotency-key": key,
       ...(body === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
     },
   });

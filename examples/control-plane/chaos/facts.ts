@@ -1,4 +1,5 @@
 import type { ResourceState } from "evenkeel";
+import type { FaultCounts } from "./faults.ts";
 
 /** What a run has recorded, and all that the judge goes by. Moments (`at`, `…AtMs`) are epoch milliseconds of this machine. */
 export interface Facts {
@@ -18,6 +19,8 @@ export interface Facts {
   readonly epochs: readonly EpochSeen[];
   /** Writes under epochs of former leaders, made for the purpose. */
   readonly probes: readonly ProbeFacts[];
+  /** What was done to workers and copies. */
+  readonly faults: FaultCounts;
   /** Changes of the leader that a fault forced. */
   readonly takeovers: readonly TakeoverFacts[];
   /** Copies that ended although nobody had ended them, or did not end well when they were asked to. */
@@ -41,8 +44,7 @@ export interface GroupFacts {
 
 /** One request by its key, however often it was sent. */
 export interface RequestFacts {
-  /** Absent where it needs none: a deletion. */
-  readonly key?: string;
+  readonly key: string;
   readonly method: "POST" | "PUT" | "DELETE";
   readonly path: string;
   /** Every final answer that came back, of whichever copy. */

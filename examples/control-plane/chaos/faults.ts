@@ -3,7 +3,7 @@ import { signalIfThere } from "./command-lines.ts";
 import type { Copy } from "./copy.ts";
 import { type Dice, diceOf } from "./dice.ts";
 import type { TakeoverFacts } from "./facts.ts";
-import { PATIENCE_MS, until } from "./patience.ts";
+import { until } from "./patience.ts";
 import { workerProcesses } from "./worker-processes.ts";
 
 /** What was done, by kind. */
@@ -29,6 +29,8 @@ export interface FaultOptions {
   readonly folder: string;
   /** How long a worker may be silent, in milliseconds. */
   readonly staleMs: number;
+  /** How long the lease of who leads lasts, in milliseconds. */
+  readonly leaseMs: number;
   readonly onTakeover: (takeover: TakeoverFacts) => void;
   readonly say: (what: string) => void;
   /** Aborts when no new fault is to be begun. */
@@ -37,6 +39,9 @@ export interface FaultOptions {
 
 /** Each of both has its own, so that neither depends on how far the other one is. */
 type WithDice = FaultOptions & { readonly dice: Dice };
+
+/** How long after the lease another copy leads at the latest, on a machine that is very busy. */
+const LATE_MS = 12_000;
 
 /** How long to wait for a creation that a fault could hit. */
 const STRIKE_WITHIN_MS = 1_500;
@@ -183,9 +188,13 @@ async function leaderAtWork({ copies, dice, leader, isCreating }: WithDice): Pro
   return leading;
 }
 
-async function anotherLeads({ leader, onTakeover, say }: WithDice, fault: string, { name }: Copy): Promise<void> {
+async function anotherLeads(
+  { leader, leaseMs, onTakeover, say }: WithDice,
+  fault: string,
+  { name }: Copy,
+): Promise<void> {
   const since = performance.now();
-  const isOver = await until(async () => ![undefined, name].includes(await leader()), { withinMs: PATIENCE_MS / 2 });
+  const isOver = await until(async () => ![undefined, name].includes(await leader()), { withinMs: leaseMs + LATE_MS });
   const tookMs = Math.round(performance.now() - since);
   onTakeover({ fault, former: name, ...(isOver ? { tookMs } : {}) });
   say(isOver ? `another copy leads after ${(tookMs / 1_000).toFixed(1)} s` : "no other copy leads");

@@ -1,15 +1,15 @@
 import type { Answer, GroupFacts, MismatchFacts, RequestFacts, Snapshot } from "./facts.ts";
 
-/** Keys that were not answered, were answered in two ways, or took a second body. A deletion has no key, and says what it finds. */
+/** Keys that were not answered, were answered in two ways, or took a second body. */
 export function differentAnswers(requests: readonly RequestFacts[], mismatches: readonly MismatchFacts[]): string[] {
   const wrong: string[] = [];
   for (const { key, method, path, answers, wanted } of requests) {
-    const what = `${method} ${path}${key === undefined ? "" : ` (${key})`}`;
+    const what = `${method} ${path} (${key})`;
     const [first] = answers;
     if (first === undefined) wrong.push(`${what} was never answered`);
     for (const answer of answers)
       if (!wanted.includes(answer.status)) wrong.push(`${what} was answered with ${told(answer)}`);
-    if (key === undefined || first === undefined) continue;
+    if (first === undefined) continue;
     const other = answers.find(({ status, body }) => status !== first.status || body !== first.body);
     if (other !== undefined) wrong.push(`${what} was answered with ${told(first)} and with ${told(other)}`);
     const originals = answers.filter(({ replayed }) => !replayed);

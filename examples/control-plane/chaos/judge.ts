@@ -2,6 +2,7 @@ import type { Facts } from "./facts.ts";
 import { splitLeaders, staleWrites } from "./judge-epochs.ts";
 import { differentAnswers, doubledEffects } from "./judge-requests.ts";
 import { restlessness, unsettled } from "./judge-settling.ts";
+import { untried } from "./judge-trial.ts";
 import { startedTwice, strangers } from "./judge-workers.ts";
 
 /** What was looked at, and all that was wrong with it. */
@@ -25,9 +26,10 @@ export function judge(facts: Facts): Verdict[] {
     {
       check: "another copy leads when the leader is gone",
       wrong: facts.takeovers.flatMap(({ fault, former, tookMs }) =>
-        tookMs === undefined ? [`no copy took over from ${former} (${fault})`] : [],
+        tookMs === undefined ? [`no copy took over from ${former} in time (${fault})`] : [],
       ),
     },
     { check: "no copy fails", wrong: facts.crashes },
+    { check: "there was something to judge", wrong: untried(facts) },
   ];
 }

@@ -90,7 +90,7 @@ export async function runChaos(options: RunOptions): Promise<Report> {
   });
   const [faults, asked] = await Promise.all([
     injectFaults({
-      ...{ copies, seed, folder, staleMs: STALE_MS, say: tell, signal: over },
+      ...{ copies, seed, folder, staleMs: STALE_MS, leaseMs: LEASE_MS, say: tell, signal: over },
       leader: async () => (await store.leases.get(ELECTION, CALL))?.holder,
       isCreating: async () => {
         const rows = await Promise.all(
@@ -116,7 +116,7 @@ export async function runChaos(options: RunOptions): Promise<Report> {
     const [copy] = copies;
     if (copy?.url === undefined) break;
     const reply = await send({ name: copy.name, url: copy.url }, letter);
-    mismatches.push({ key: letter.key ?? "", status: reply.kind === "answer" ? reply.answer.status : 0 });
+    mismatches.push({ key: letter.key, status: reply.kind === "answer" ? reply.answer.status : 0 });
   }
   const settled = await settle(snapshot, new Map(asked.groups.map(({ name, expected }) => [name, expected])));
   const settledAfterMs = Math.round(performance.now() - overAt);
@@ -131,7 +131,7 @@ export async function runChaos(options: RunOptions): Promise<Report> {
 
   const facts: Facts = {
     ...recorder.facts(),
-    ...{ groups: asked.groups, requests, mismatches, takeovers, crashes, settled, later },
+    ...{ groups: asked.groups, requests, mismatches, faults, takeovers, crashes, settled, later },
     lines: workerLines(folder),
   };
   const checks = judge(facts);
