@@ -25,6 +25,8 @@ export interface AppOptions {
   readonly election: string;
   /** Whether the page has buttons. */
   readonly actions: boolean;
+  /** How many workers there are at first. */
+  readonly desired: number;
 }
 
 /** What a copy answers over HTTP. */

@@ -17,7 +17,7 @@ import { takeFolder } from "./workers-folder.ts";
 const ELECTION = "control-plane";
 
 const settings = await orSayWhatIsWrong(() => settingsOf(process.argv.slice(2)));
-const { name, host, port, leaseMs, orphanMs, prefix, actions } = settings;
+const { name, host, port, leaseMs, orphanMs, prefix, actions, desired } = settings;
 const store = await orSayWhatIsWrong(() => openStore(settings.store, prefix === undefined ? {} : { prefix }));
 const ledger = await orSayWhatIsWrong(() => ledgerIdOf(store));
 await orSayWhatIsWrong(() => takeFolder(settings.workers, { ledger, groups: settings.groups }));
@@ -40,14 +40,25 @@ const copies = createCopies(store, settings);
 const groups = groupsOf(
   settings.groups.map((group) => createGroup(group, { settings, store, ledger, copies, leader: elector, onEvent })),
 );
-const app = await createApp({ store, ledger, groups, copies, telemetry, copy: name, election: ELECTION, actions });
+const app = await createApp({
+  store,
+  ledger,
+  groups,
+  copies,
+  telemetry,
+  copy: name,
+  election: ELECTION,
+  actions,
+  desired,
+});
 const url = await orSayWhatIsWrong(() => listen(app, host, port));
 
 copies.join(url);
 elector.start();
 await Promise.all([...groups].map((group) => group.start()));
 console.log(`control plane on ${url}\n`);
-for (const { text, command } of thingsToTry(url, settings.groups[0] ?? "")) console.log(`${text}\n  ${command}\n`);
+for (const { text, command } of thingsToTry(url, settings.groups[0] ?? "", desired))
+  console.log(`${text}\n  ${command}\n`);
 
 /** Ends this copy. Workers go on. */
 async function stop(): Promise<void> {

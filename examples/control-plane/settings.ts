@@ -31,13 +31,16 @@ export interface Settings {
 /** More processes than this are no demonstration any more. */
 export const MOST_WORKERS = 1_000;
 
+/** Without dots, which the names of the files have that are beside the groups' folders. */
+const GROUP = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 
 /** @throws BadInput for what can't be meant. */
 export function settingsOf(args: readonly string[]): Settings {
   const { values } = parsed(args);
   const groups = values.groups.split(",");
-  for (const group of groups) if (!NAME.test(group)) throw new BadInput(`--groups: "${group}" can be no group's name.`);
+  for (const group of groups)
+    if (!GROUP.test(group)) throw new BadInput(`--groups: "${group}" can be no group's name.`);
   const { prefix } = values;
   const name = values.name ?? `${hostname()}-${process.pid}`.replaceAll(/[^\w.-]/g, "-");
   if (!NAME.test(name)) throw new BadInput(`--name: "${name}" can be no copy's name.`);

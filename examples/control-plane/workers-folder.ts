@@ -28,7 +28,7 @@ export function takeFolder(folder: string, { ledger, groups }: FolderOwner): voi
 
 /** Whose it is: this ledger's, unless another one was first. */
 function ownerOf(folder: string, ledger: string): string {
-  const file = join(folder, "ledger-id");
+  const file = join(folder, "ledger.id");
   const draft = `${file}.${process.pid}.draft`;
   writeFileSync(draft, ledger);
   try {

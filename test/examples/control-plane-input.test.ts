@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sqliteStore } from "../../adapters/stores/sqlite.ts";
 import { ledgerIdOf } from "../../examples/control-plane/ledger-id.ts";
 import { settingsOf } from "../../examples/control-plane/settings.ts";
+import { thingsToTry } from "../../examples/control-plane/things-to-try.ts";
 import { takeFolder } from "../../examples/control-plane/workers-folder.ts";
 import type { LedgerStore } from "../../src/store.ts";
 import { newFolder } from "../support/run-folder.ts";
@@ -149,6 +150,7 @@ describe("what examples/control-plane is given", { timeout: TEST_PATIENCE_MS }, 
     ["--orphan-ms", ""],
     ["--groups", "worker,"],
     ["--groups", "../etc"],
+    ["--groups", "servers.json"],
     ["--name", "a/b"],
   ])("is no number or name: %s=%s", (option, value) => {
     expect(refusal(`${option}=${value}`)).toMatch(new RegExp(`^${option}.*[.]$`));
@@ -171,6 +173,18 @@ describe("what examples/control-plane is given", { timeout: TEST_PATIENCE_MS }, 
     });
     expect(settingsOf(["--store", "redis://db"]).workers).toBe(join(process.cwd(), "control-plane.workers"));
     expect(refusal("worker")).not.toBe("");
+  });
+
+  it("is shown what to try with as many workers as it has", () => {
+    const lines = (desired: number) => thingsToTry("http://here", "worker", desired).map(({ command }) => command);
+    const [lower, kill, freeze, raise] = lines(3) as [string, string, string, string];
+    expect([lower, raise].map((line) => /\{"desired":(\d+)\}/.exec(line)?.[1])).toEqual(["1", "3"]);
+    expect([kill, freeze].map((line) => /worker-\d+/.exec(line)?.[0])).toEqual(["worker-0", "worker-0"]);
+    expect(lines(10)[1]).toContain("/resources/worker-3 ");
+    expect(lines(1)).toEqual([expect.stringContaining('{"desired":10}')]);
+    // Two that are sent within a second are two requests.
+    const keys = lines(10).map((line) => /Idempotency-Key: ([^"]*)/.exec(line)?.[1]);
+    expect(keys[0]).not.toBe(keys[3]);
   });
 
   it("has a folder of workers for each prefix", () => {

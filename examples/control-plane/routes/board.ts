@@ -10,12 +10,14 @@ export interface BoardOptions {
   readonly groups: Groups;
   /** Whether the page has buttons. */
   readonly actions: boolean;
+  /** How many workers there are at first. */
+  readonly desired: number;
 }
 
 const PATH = "/dashboard";
 
 /** The page that shows all of it, live. */
-export function boardRoutes(app: FastifyInstance, { store, groups, actions }: BoardOptions): void {
+export function boardRoutes(app: FastifyInstance, { store, groups, actions, desired }: BoardOptions): void {
   let board: Dashboard | undefined;
 
   function open(): Dashboard {
@@ -28,7 +30,7 @@ export function boardRoutes(app: FastifyInstance, { store, groups, actions }: Bo
       intervalMs: 1_000,
       // Whoever opens the page sees what came before.
       history: "always",
-      notes: thingsToTry(urlOf(app), groups.get(undefined).name),
+      notes: thingsToTry(urlOf(app), groups.get(undefined).name, desired),
     });
   }
 
