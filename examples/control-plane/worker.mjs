@@ -66,15 +66,30 @@ for (;;) {
 /** Asks one after the other, until one answers. */
 async function beat() {
   for (const url of candidates()) {
-    const { status, body } = await post(url).catch(() => ({ status: 0, body: "" }));
-    // A copy that can't reach the ledger is there; it is no reason to end. One of another ledger is nobody to us.
-    if (status === 200 || status === 503) answeredAt = performance.now();
-    if (status !== 200) continue;
-    const answer = JSON.parse(body);
+    const answer = await answerOf(url);
+    if (answer === undefined) continue;
+    answeredAt = performance.now();
+    // A copy that can't reach the ledger is there; it is no reason to end.
+    if (answer.status === 503) continue;
     servers = [...new Set([url, ...answer.servers])];
     return answer;
   }
   return undefined;
+}
+
+/**
+ * What a copy of this ledger answers; undefined where there is none, but one of another ledger or some other program.
+ * @param {string} url
+ */
+async function answerOf(url) {
+  try {
+    const { status, body } = await post(url);
+    const answer = JSON.parse(body);
+    if (status === 200 && Array.isArray(answer.servers)) return answer;
+    return status === 503 && answer.status === 503 ? answer : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function* candidates() {

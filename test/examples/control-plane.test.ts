@@ -1,4 +1,5 @@
 import { execFile, spawn } from "node:child_process";
+import { createServer } from "node:http";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { signalIfAlive } from "../support/child-processes.ts";
@@ -38,6 +39,7 @@ describe("examples/control-plane", { timeout: TEST_PATIENCE_MS }, () => {
     expect([page.status, page.headers.get("content-type")]).toEqual([200, expect.stringContaining("text/html")]);
     expect(await page.text()).toContain("<html");
 
+    expect(first.printed()).toContain("Lower what is desired from 10 to 5.");
     expect(await runPrinted(first.printed(), /^Lower /)).toBe('{"group":"worker","generation":2,"desired":5}');
     const five = await untilConverged(plane, first, 5);
     expect(five.group.resources.map(({ id }) => id)).toEqual([0, 1, 2, 3, 4].map((index) => `worker-${index}`));
@@ -97,6 +99,9 @@ describe("examples/control-plane", { timeout: TEST_PATIENCE_MS }, () => {
     const first = await plane.start("first", ...args);
     await untilConverged(plane, first, 3);
     await first.stop("SIGKILL");
+    // Another program that has its port by now is nobody.
+    const stranger = createServer((_request, response) => response.end("<html>")).listen(new URL(first.url).port);
+    onTestFinished(() => void stranger.close());
     await until("they have ended", () => plane.living().size === 0);
     const ended = plane.events().filter(({ event }) => event === "ended");
     expect(ended.map(({ why }) => why)).toEqual(Array(3).fill("no control plane has answered"));
