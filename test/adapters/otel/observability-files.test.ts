@@ -164,6 +164,19 @@ describe("docs/observability/alerts.yml", () => {
         expect(kinds.get(name), alert).toBe("counter");
   });
 
+  it("also notices a counter that begins with its first count, where one is enough and nothing makes it begin at 0 before", () => {
+    const atOne = rules.filter(({ expr }) => /^sum by \(.*\) \(increase\(idempotency_.* > 0$/.test(expr));
+    expect(atOne.map(({ alert }) => alert)).toContain("EvenkeelCompleteFailed");
+    for (const { alert, expr } of atOne) {
+      const [, counter, window] = /increase\(([^[]+)\[(\w+)\]\)/.exec(expr) ?? [];
+      const isNew = `(${counter} unless last_over_time(${counter}[1h] offset ${window}))`;
+      expect(expr, alert).toMatch(/^sum by \([a-z, ]+\) /);
+      expect(expr.replace(/^sum by \([a-z, ]+\) /, ""), alert).toBe(
+        `(increase(${counter}[${window}]) > 0 or ${isNew}) > 0`,
+      );
+    }
+  });
+
   it("has each alert once", () => {
     expect(new Set(rules.map(({ alert }: ReadRule) => alert)).size).toBe(rules.length);
     expect(rules.length).toBeGreaterThan(20);
