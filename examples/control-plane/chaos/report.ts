@@ -63,7 +63,7 @@ export function textOfReport({ ok, seed, engine, seconds, injected, seen, checks
     `  ${seen.started} workers started, ${seen.replacements} of them as replacements; ${seen.refusedStarts} second starts with the same key refused`,
     `  ${seen.replays} answers replayed, ${seen.deferred} requests told to come again`,
     `  ${seen.fencedWrites} writes of the copies fenced`,
-    `  never converged for up to ${s(seen.longestUnconvergedMs)}, and settled ${s(seen.settledAfterMs)} after the last fault`,
+    `  ${s(seen.longestUnconvergedMs)} without convergence at the longest, and settled ${s(seen.settledAfterMs)} after the last fault`,
     "",
     ...checks.flatMap(({ check, wrong }) => [
       `${wrong.length === 0 ? "ok   " : "WRONG"}  ${check}`,
