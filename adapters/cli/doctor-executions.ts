@@ -1,4 +1,5 @@
 import type { ExecutionView } from "../../src/store.ts";
+import { cutText } from "./cut-text.ts";
 import { type Check, FINE, found, type Verdict } from "./doctor-check.ts";
 import type { LedgerSubject } from "./doctor-ledger-subject.ts";
 import { durationText } from "./duration-text.ts";
@@ -12,6 +13,8 @@ export const EXECUTION_CHECKS: readonly Check<LedgerSubject>[] = [
 ];
 
 const PAGE = 500;
+/** The columns of a name that is told. */
+const LONGEST_NAME = 80;
 
 async function abandoned(subject: LedgerSubject): Promise<Verdict> {
   const now = subject.clock.now();
@@ -93,7 +96,7 @@ async function* ofStatus(
 
 function operationsOf(records: readonly ExecutionView[]): string {
   const names = [...new Set(records.map(({ operation }) => operation))].sort();
-  const shown = names.slice(0, 3).map((name) => `"${name}"`);
+  const shown = names.slice(0, 3).map((name) => `"${cutText(name, LONGEST_NAME)}"`);
   return names.length > 3 ? `${shown.join(", ")} and ${names.length - 3} more operations` : shown.join(", ");
 }
 

@@ -2,6 +2,8 @@ import { digest } from "../../src/digest.ts";
 import { keyHashOf } from "../../src/idempotency/key.ts";
 import type { ExecutionView } from "../../src/store.ts";
 import { durationText } from "./duration-text.ts";
+import { momentText } from "./moment-text.ts";
+import { shownName } from "./shown-text.ts";
 import { sizeOf } from "./stored-outcome.ts";
 import type { Column } from "./table-text.ts";
 
@@ -72,15 +74,15 @@ export function executionFields(
   const isRevealed = reveal === "revealed";
   return {
     id,
-    operation,
-    scope: isRevealed && scope !== "" ? scope : `${shownScope(scope)}${scope === "" ? "" : " (a digest)"}`,
-    key: isRevealed ? (key ?? "not kept") : "hidden; see --reveal",
+    operation: shownName(operation),
+    scope: isRevealed && scope !== "" ? shownName(scope) : `${shownScope(scope)}${scope === "" ? "" : " (a digest)"}`,
+    key: isRevealed ? shownName(key ?? "not kept") : "hidden; see --reveal",
     status: statusText(view),
     attempt: String(attempt),
     token: String(token),
-    created: momentText(createdAt, nowMs),
+    created: pastText(createdAt, nowMs),
     lease: view.status === "completed" ? undefined : leaseText(view, nowMs),
-    completed: view.status === "completed" ? momentText(view.completedAt, nowMs) : undefined,
+    completed: view.status === "completed" ? pastText(view.completedAt, nowMs) : undefined,
     outcome: view.status === "completed" ? `${view.outcome.kind}, ${sizeOf(view.outcome)} bytes` : undefined,
     expires: `in ${durationText(expiresInMs)}, with a retention of ${durationText(retentionMs)}`,
   };
@@ -103,8 +105,8 @@ export function statusText(view: ExecutionView): string {
   return view.status === "abandoned" && view.retryGranted ? "abandoned, released" : view.status;
 }
 
-function momentText(atMs: number, nowMs: number): string {
-  return `${new Date(atMs).toISOString()}, ${durationText(nowMs - atMs)} ago`;
+function pastText(atMs: number, nowMs: number): string {
+  return `${momentText(atMs)}, ${durationText(nowMs - atMs)} ago`;
 }
 
 function shownScope(scope: string): string {

@@ -1,12 +1,13 @@
 /**
- * What a terminal would act upon or hide: controls (C0, DEL, C1), formatting such as changes of direction and invisible
- * joiners, separators of lines, and surrogates without their other half.
+ * What a terminal would act upon or hide, and what looks like nothing or like a plain space: controls (C0, DEL, C1), formatting
+ * such as changes of direction and invisible joiners, fillers and other letters without a shape, separators of lines, spaces of
+ * other kinds, and surrogates without their other half.
  */
-const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Default_Ignorable_Code_Point}\u2800]|(?! )\p{Zs}/gu;
 
 /**
  * A text that came out of a ledger, for people: what a terminal would act upon is written out (`\x1b`, `\u202e`), so that no
- * id, key, scope or reason can move the cursor, change a colour, break a line or pass for another one.
+ * id, key, scope or reason can move the cursor, change a colour or break a line.
  */
 export function shownText(text: string): string {
   return text.replace(UNSEEN, (char) => {
@@ -14,6 +15,11 @@ export function shownText(text: string): string {
     if (code > 0xffff) return `\\u{${code.toString(16)}}`;
     return code <= 0xff ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16).padStart(4, "0")}`;
   });
+}
+
+/** The same for names, which must not pass for one another: a backslash of their own is written twice. */
+export function shownName(name: string): string {
+  return shownText(name.replaceAll("\\", "\\\\"));
 }
 
 /** JSON in which the same characters are escaped as JSON has it: the value is unchanged. */

@@ -1,7 +1,8 @@
 /// <reference path="./cli-table3-utils.d.ts" />
 import Table from "cli-table3";
 import { strlen } from "cli-table3/src/utils.js";
-import { shownText } from "./shown-text.ts";
+import { cutText } from "./cut-text.ts";
+import { shownName } from "./shown-text.ts";
 
 /** A column of a table. */
 export interface Column {
@@ -20,9 +21,15 @@ const BARE = {
 /** The time that `cli-table3` takes grows with the square of the rows. */
 const ROWS_AT_ONCE = 50;
 
-/** A table without borders and colours, its last line without a line feed. What a terminal would act upon is written out. */
+/** One cell must not make every row as wide, nor take the time that `cli-table3` has for a megabyte. */
+const MOST_COLUMNS = 200;
+
+/**
+ * A table without borders and colours, its last line without a line feed. What a terminal would act upon is written out, and
+ * what is longer than 200 columns is cut.
+ */
 export function tableText(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
-  const all = [columns.map(({ head }) => head.toUpperCase()), ...rows.map((row) => row.map(shownText))];
+  const all = [columns.map(({ head }) => head.toUpperCase()), ...rows.map((row) => row.map(cellText))];
   const colWidths = columns.map((_, at) => all.reduce((width, row) => Math.max(width, strlen(row[at] ?? "")), 1));
   const colAligns = columns.map(({ align = "left" }) => align);
   const style = { head: [], border: [], "padding-left": 0, "padding-right": 0 };
@@ -36,4 +43,9 @@ export function tableText(columns: readonly Column[], rows: readonly (readonly s
     .split("\n")
     .map((line) => line.trimEnd())
     .join("\n");
+}
+
+/** What is left out before the cut could not be seen behind it: a character takes two units at most, and a column at least. */
+function cellText(text: string): string {
+  return cutText(shownName(text.slice(0, 2 * MOST_COLUMNS + 2)), MOST_COLUMNS);
 }

@@ -1,7 +1,8 @@
 import type { ResourceState } from "../../src/store.ts";
+import { cutText } from "./cut-text.ts";
 import type { Division } from "./divisions.ts";
 import { durationText } from "./duration-text.ts";
-import { shownText } from "./shown-text.ts";
+import { shownName } from "./shown-text.ts";
 import { changeText, type WatchChange } from "./watch-change.ts";
 import type { GroupSnapshot } from "./watched-group.ts";
 import type { LedgerSnapshot } from "./watched-ledger.ts";
@@ -42,7 +43,7 @@ export function frameText(content: FrameContent, { columns, rows }: FrameSize): 
   const lines = [...head, ...groups, ...leases, ...changesTitle, ...changes.slice(0, Math.max(0, left))];
   return lines
     .slice(0, room)
-    .map((line) => cut(shownText(line), Math.max(10, columns - 1)))
+    .map((line) => cutText(shownName(line), Math.max(10, columns - 1)))
     .join("\n");
 }
 
@@ -119,19 +120,4 @@ function divisionLine({ name, members, counts, owners }: Division): string {
 
 function agoText(ms: number): string {
   return (ms < 1_000 ? "now" : `${durationText(ms)} ago`).padStart(12);
-}
-
-/** Characters that take two columns. */
-const WIDE =
-  /\p{Script=Han}|\p{Script=Hiragana}|\p{Script=Katakana}|\p{Script=Hangul}|\p{Emoji_Presentation}|[\uff01-\uff60]/u;
-
-function cut(line: string, columns: number): string {
-  let width = 0;
-  let end = 0;
-  for (const char of line) {
-    width += WIDE.test(char) ? 2 : 1;
-    if (width > columns) return `${line.slice(0, end).slice(0, -1)}…`;
-    end += char.length;
-  }
-  return line;
 }

@@ -1,7 +1,9 @@
+import { momentText } from "./moment-text.ts";
 import type { Output } from "./output.ts";
+import { shownName } from "./shown-text.ts";
 import { changeText, type WatchChange } from "./watch-change.ts";
 import type { GroupSnapshot } from "./watched-group.ts";
-import type { LedgerSnapshot } from "./watched-ledger.ts";
+import { holdersAsChanges, type LedgerSnapshot } from "./watched-ledger.ts";
 
 /** Where it is told what `watch` sees. */
 export interface WatchView {
@@ -18,7 +20,7 @@ export interface WatchView {
 export function lineView(output: Output): WatchView {
   let isFirst = true;
   let unknown: string | undefined;
-  const line = (at: number, text: string): void => output.line(`${new Date(at).toISOString()}  ${text}`);
+  const line = (at: number, text: string): void => output.line(`${momentText(at)}  ${shownName(text)}`);
   return {
     changed: (change) => line(change.at, changeText(change)),
     seen({ groups, elections }, nowMs) {
@@ -45,13 +47,14 @@ function summaryOf({ group, desired, observed, drift, converged, unreadable }: G
   return `${group}  desired ${desired}  ${counts.join(" ")}  missing ${missing} surplus ${surplus} outdated ${outdated} silent ${silent}  ${word}`;
 }
 
-/** One JSON document a line: `group` whenever a group's numbers are others, and each change. */
+/** One JSON document a line: `group` whenever a group's numbers are others, who leads and who has shards at first, and each change. */
 export function jsonView(output: Output): WatchView {
   const told = new Map<string, string>();
+  let isFirst = true;
   let unknown: string | undefined;
   return {
     changed: (change) => output.jsonLine(change),
-    seen({ groups }, nowMs) {
+    seen({ groups, elections, divisions }, nowMs) {
       if (unknown !== undefined) output.jsonLine({ type: "known", at: nowMs });
       unknown = undefined;
       for (const group of groups) {
@@ -60,6 +63,8 @@ export function jsonView(output: Output): WatchView {
         told.set(group.group, text);
         output.jsonLine({ type: "group", at: nowMs, ...group });
       }
+      if (isFirst) for (const change of holdersAsChanges(elections, divisions, nowMs)) output.jsonLine(change);
+      isFirst = false;
     },
     unknown(why, nowMs) {
       if (why !== unknown) output.jsonLine({ type: "unknown", at: nowMs, why });

@@ -56,6 +56,15 @@ export class WatchedLedger {
   }
 }
 
+/** Who leads and who has shards, as if it had become so. */
+export function holdersAsChanges(
+  elections: readonly LeaseView[],
+  divisions: readonly Division[],
+  at: number,
+): WatchChange[] {
+  return [...leaderChanges([], elections, at), ...shardChanges([], divisions, at)];
+}
+
 function leaderChanges(before: readonly LeaseView[], now: readonly LeaseView[], at: number): WatchChange[] {
   const gained = now.filter(({ name, epoch }) => before.find((lease) => lease.name === name)?.epoch !== epoch);
   const lost = before.filter(({ name }) => !now.some((lease) => lease.name === name));

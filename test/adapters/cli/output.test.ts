@@ -1,12 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { durationText, readDuration } from "../../../adapters/cli/duration-text.ts";
 import { failureText } from "../../../adapters/cli/failure-text.ts";
-import { shownJson, shownText } from "../../../adapters/cli/shown-text.ts";
+import { momentText } from "../../../adapters/cli/moment-text.ts";
+import { shownJson, shownName, shownText } from "../../../adapters/cli/shown-text.ts";
 import { tableText } from "../../../adapters/cli/table-text.ts";
 import { EvenkeelError } from "../../../src/errors.ts";
 
-/** Also what no character is assigned to: nothing that is shown as it is may be any of it. */
-const ACTED_UPON = /(?!\n)[\p{C}\u2028\u2029]/u;
+/** Also what no character is assigned to, and what looks like a space or like nothing: nothing that is shown as it is may be any of it. */
+const ACTED_UPON = /(?![\n ])[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/u;
 
 const NASTY = [
   "\u001b[2J\u001b[31mred",
@@ -19,6 +20,9 @@ const NASTY = [
   "zero\u200bwidth\ufeff",
   "lone \ud800 half",
   "tag \u{e0041}",
+  "filler \u3164\u115f\u2800",
+  "a\u00a0space",
+  "a\ufe0f",
   "\u0000nul\u007fdel",
 ];
 
@@ -33,6 +37,13 @@ describe("a text for people", () => {
   it("stays as it is where there is nothing to hide", () => {
     const text = 'Zahlung über 5 € – 支付 🚢 \\ "quoted"';
     expect(shownText(text)).toBe(text);
+  });
+});
+
+describe("a name for people", () => {
+  it("is not the same as that of what it is written out as", () => {
+    for (const text of NASTY) expect(shownName(shownText(text))).not.toBe(shownName(text));
+    expect(shownName("\\x1b\u001b")).toBe("\\\\x1b\\x1b");
   });
 });
 
@@ -63,6 +74,36 @@ describe("a table", () => {
       "two\\x0alines \\x1b[31m  12345  支付",
       "                           1",
     ]);
+  });
+});
+
+describe("a huge text in a table", () => {
+  it("is cut, and makes no other row as wide", () => {
+    const huge = "\u{1f6a2}\u001b".repeat(200_000);
+    const [, first = "", second = ""] = tableText(
+      [{ head: "a" }, { head: "b" }],
+      [
+        [huge, "x"],
+        ["1", "2"],
+      ],
+    ).split("\n");
+    expect(first.length).toBeLessThan(250);
+    expect(first).toMatch(/… {2}x$/);
+    expect(first).not.toMatch(/\p{Cs}/u);
+    expect(second.length).toBeLessThan(250);
+  });
+
+  it("stays as it is where it just fits", () => {
+    const fits = "x".repeat(200);
+    expect(tableText([{ head: "a" }], [[fits], ["支".repeat(100)]])).toBe(`A\n${fits}\n${"支".repeat(100)}`);
+    expect(tableText([{ head: "a" }], [[`${fits}x`]])).toBe(`A\n${"x".repeat(199)}…`);
+  });
+});
+
+describe("a moment", () => {
+  it("is the number where it is no date", () => {
+    expect(momentText(0)).toBe("1970-01-01T00:00:00.000Z");
+    expect(momentText(9_000_000_000_000_000)).toBe("9000000000000000");
   });
 });
 

@@ -79,6 +79,39 @@ describe("evenkeel watch, for programs", () => {
     expect(watched.lines()[2]).toMatch(/web-leader {2}nobody leads$/);
   });
 
+  it("tells with --json who leads and who owns shards from the start", async () => {
+    const lease = (name: string, holder: string) =>
+      store.leases.acquire({ name, holder, nonce: name, durationMs: 60_000 }, CALL);
+    await lease("web-leader", "node-1");
+    await lease("shards:pollers/members/node-1", "1 of 8");
+    await lease("shards:pollers/shards/3", "node-1 of 8");
+    watched = watching(["--store", url, "--json"]);
+    await until("it has looked", () => (watched as Watching).json().length === 2);
+    expect(watched.json()).toMatchObject([
+      { type: "leader", election: "web-leader", holder: "node-1", epoch: expect.any(Number), at: expect.any(Number) },
+      { type: "shards", division: "pollers", members: 1, held: 1, at: expect.any(Number) },
+    ]);
+    await lease("other-leader", "node-2");
+    await until("the other is told", () => (watched as Watching).json().length === 3);
+    expect(watched.json()[2]).toMatchObject({ type: "leader", election: "other-leader" });
+  });
+
+  it("goes on after a change whose moment is no date", async () => {
+    const web = reconcilerOf(store);
+    await scale(web, 1);
+    watched = watching(["--store", url]);
+    await until("it has looked", () => (watched as Watching).lines().length === 1);
+    const file = openDatabase(fileOf(url));
+    file.exec(
+      "UPDATE evenkeel_resources SET state = 'FAILED', state_changed_at = 9000000000000000, sequence = sequence + 1000",
+    );
+    file.exec("UPDATE evenkeel_groups SET sequence = sequence + 2000");
+    file.close();
+    await until("it is told", () => (watched as Watching).lines().length === 2);
+    expect(watched.lines()[1]).toMatch(/^9000000000000000 {2}web {2}web-0#1 {2}PROVISIONED -> FAILED/);
+    expect(await watched.stop()).toBe(130);
+  });
+
   it("shows drift, also while nobody acts on it, and a group that can't be read beside those that can", async () => {
     const web = reconcilerOf(store);
     await scale(web, 3);
