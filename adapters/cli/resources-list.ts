@@ -4,6 +4,7 @@ import { EXIT } from "./exit-status.ts";
 import { count, oneOf, text } from "./option-spec.ts";
 import { groupNames, resourceRows } from "./resource-rows.ts";
 import { heartbeatText, leaseText, resourceJson } from "./resource-text.ts";
+import { lookAtGroup, tellUnreadable, type UnreadableGroup } from "./unreadable-groups.ts";
 
 const STATES = ["PENDING", "PROVISIONED", "FAILED", "TERMINATING", "TERMINATED"] as const satisfies ResourceState[];
 
@@ -21,21 +22,26 @@ export const resourcesList = command({
     const reader = { store: await store(), ask };
     const states = options.state === undefined ? {} : { states: [options.state] };
     const rows: ResourceRow[] = [];
+    const unreadable: UnreadableGroup[] = [];
     for await (const group of options.group === undefined ? groupNames(reader) : [options.group]) {
       signal.throwIfAborted();
       // One more than asked for, to know whether there are more.
       const limit = options.limit + 1 - rows.length;
-      for await (const row of resourceRows(reader, { group, limit, ...states })) rows.push(row);
+      const unread = await lookAtGroup(group, async () => {
+        for await (const row of resourceRows(reader, { group, limit, ...states })) rows.push(row);
+      });
+      unreadable.push(...unread);
       if (rows.length > options.limit) break;
     }
     const shown = rows.slice(0, options.limit);
     const more = rows.length > options.limit;
+    const status = unreadable.length === 0 ? EXIT.done : EXIT.finding;
+    tellUnreadable(unreadable, output);
     if (json) {
-      output.json({ resources: shown.map(resourceJson), more });
-      return EXIT.done;
+      output.json({ resources: shown.map(resourceJson), more, ...(unreadable.length === 0 ? {} : { unreadable }) });
+      return status;
     }
-    if (shown.length === 0) output.line("no resource is there");
-    else {
+    if (shown.length > 0) {
       output.table(
         [
           ...[{ head: "group" }, { head: "id" }, { head: "inc", align: "right" as const }, { head: "state" }],
@@ -50,8 +56,8 @@ export const resourcesList = command({
           ...[heartbeatText(row), leaseText(row), row.reason ?? ""],
         ]),
       );
-    }
+    } else if (unreadable.length === 0) output.line("no resource is there");
     if (more) output.note(`there are more than ${options.limit}: say --limit`);
-    return EXIT.done;
+    return status;
   },
 });

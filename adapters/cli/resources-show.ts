@@ -7,6 +7,8 @@ import { flag, text } from "./option-spec.ts";
 import type { Output } from "./output.ts";
 import { groupNames, incarnationsOf, type ResourceReader } from "./resource-rows.ts";
 import { heartbeatText, leaseText, resourceJson } from "./resource-text.ts";
+import { shownName } from "./shown-text.ts";
+import { lookAtGroup, tellUnreadable, type UnreadableGroup } from "./unreadable-groups.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** What the ledger has of one resource. */
@@ -29,16 +31,23 @@ export const resourcesShow = command({
   async run({ options, argument: id = "", json, output, store, ask, signal }) {
     const reader = { store: await store(), ask };
     const found: Found[] = [];
+    const unreadable: UnreadableGroup[] = [];
     for await (const group of options.group === undefined ? groupNames(reader) : [options.group]) {
       signal.throwIfAborted();
-      const resource = await find(reader, group, id);
-      if (resource.desired !== undefined || resource.rows.length > 0) found.push(resource);
+      const unread = await lookAtGroup(group, async () => {
+        const resource = await find(reader, group, id);
+        if (resource.desired !== undefined || resource.rows.length > 0) found.push(resource);
+      });
+      unreadable.push(...unread);
     }
+    tellUnreadable(unreadable, output);
     const [resource, ...others] = found;
     if (resource === undefined) {
       if (json) output.json({ resource: null });
-      else
-        output.note(`there is no resource ${id}${options.group === undefined ? "" : ` in the group ${options.group}`}`);
+      else {
+        const place = options.group === undefined ? "" : ` in the group ${options.group}`;
+        output.note(`there is no resource ${id}${place}${unreadable.length === 0 ? "" : " that can be read"}`);
+      }
       return EXIT.finding;
     }
     if (others.length > 0) {
@@ -48,7 +57,8 @@ export const resourcesShow = command({
     }
     if (json) output.json({ resource: asJson(resource, options.spec) });
     else print(resource, id, options.spec, output);
-    return EXIT.done;
+    // Another of this id may be where nobody can look.
+    return unreadable.length === 0 ? EXIT.done : EXIT.finding;
   },
 });
 
@@ -79,8 +89,8 @@ function asJson({ group, generation, desired, rows }: Found, withSpec: boolean) 
 
 function print({ group, generation, desired, rows }: Found, id: string, withSpec: boolean, output: Output): void {
   output.fields({
-    group,
-    id,
+    group: shownName(group),
+    id: shownName(id),
     desired: desired === undefined ? "no" : `yes, in generation ${generation}`,
     "deletion cost": desired?.deletionCost?.toString(),
     spec: withSpec ? desired?.spec : undefined,
@@ -91,9 +101,9 @@ function print({ group, generation, desired, rows }: Found, id: string, withSpec
     output.fields({
       incarnation: String(row.incarnation),
       state: `${row.state}, ${ago(row.stateChangedAt)}`,
-      reason: row.reason,
+      reason: named(row.reason),
       generation: row.generation === generation ? String(generation) : `${row.generation}, of ${generation} desired`,
-      "external id": row.externalId,
+      "external id": named(row.externalId),
       heartbeat: heartbeatText(row),
       lease: leaseText(row),
       attempt: String(row.attempt),
@@ -106,6 +116,10 @@ function print({ group, generation, desired, rows }: Found, id: string, withSpec
     });
   }
   if (rows.length === 0) output.line("no incarnation of it is in the ledger");
+}
+
+function named(name: string | undefined): string | undefined {
+  return name === undefined ? undefined : shownName(name);
 }
 
 function parsed(spec: string): unknown {

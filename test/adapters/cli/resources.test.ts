@@ -6,6 +6,7 @@ import { openStore } from "../../../adapters/open/open-store.ts";
 import { sqliteStore } from "../../../adapters/stores/sqlite.ts";
 import { type LedgerStore, Reconciler, ResourceLedger } from "../../../src/index.ts";
 import { databaseUrl, describePostgres, describeRedis, redisUrl } from "../../support/engines.ts";
+import { openDatabase } from "../../support/sqlite-files.ts";
 import { type RunOptions, run as runCommand } from "./cli-kit.ts";
 import { CALL, fileOf, newSqliteUrl } from "./ledger-kit.ts";
 
@@ -163,6 +164,55 @@ describe("evenkeel resources", () => {
     await new ResourceLedger({ store, group: "api" }).setDesired(8);
     await store.close();
     expect((await run(["resources", "show", id, "--store", own])).status).toBe(isDesired ? 0 : 1);
+  });
+});
+
+describe("evenkeel resources where a row of one group can't be read", () => {
+  let url: string;
+
+  beforeAll(async () => {
+    url = await newSqliteUrl();
+    const store = sqliteStore(fileOf(url));
+    const write = { kind: "create" as const, after: 0, state: "PENDING" as const, generation: 1, attempt: 1 };
+    for (const group of ["api", "web", "xyz"]) {
+      await store.resources.apply({ group, epoch: 0, writes: [{ ...write, id: `${group}-1`, nonce: group }] }, CALL);
+    }
+    await store.close();
+    const file = openDatabase(fileOf(url));
+    file.exec("UPDATE evenkeel_resources SET state = 'BOGUS' WHERE id = 'web-1'");
+    file.close();
+  });
+
+  const UNREADABLE = /^evenkeel: the group web can't be read: [^\n]+\n$/;
+
+  it("lists the others, names the group, and ends with 1", async () => {
+    const people = await run(["resources", "list", "--store", url]);
+    expect(people).toMatchObject({ status: 1, stderr: expect.stringMatching(UNREADABLE) });
+    expect(people.stdout).toMatch(/^api .*\nxyz .*\n$/m);
+    const programs = await run(["resources", "list", "--store", url, "--json"]);
+    expect(programs).toMatchObject({ status: 1, stderr: expect.stringMatching(UNREADABLE) });
+    expect(programs.json()).toMatchObject({
+      resources: [{ id: "api-1" }, { id: "xyz-1" }],
+      unreadable: [{ group: "web", why: expect.any(String) }],
+    });
+    const alone = await run(["resources", "list", "--store", url, "--group", "web"]);
+    expect(alone).toMatchObject({ status: 1, stdout: "", stderr: expect.stringMatching(UNREADABLE) });
+  });
+
+  it("shows one of a sound group, and does not call absent what may be in the other", async () => {
+    const shown = await run(["resources", "show", "api-1", "--store", url]);
+    expect(shown).toMatchObject({ status: 1, stderr: expect.stringMatching(UNREADABLE) });
+    expect(shown.stdout).toMatch(/^id +api-1$/m);
+    expect(await run(["resources", "show", "api-1", "--group", "api", "--store", url])).toMatchObject({ status: 0 });
+    for (const id of ["web-1", "none-1"]) {
+      const none = await run(["resources", "show", id, "--store", url]);
+      expect(none).toMatchObject({
+        status: 1,
+        stdout: "",
+        stderr: expect.stringMatching(/the group web can't be read/),
+      });
+      expect(none.stderr).toMatch(/there is no resource .* that can be read/);
+    }
   });
 });
 
