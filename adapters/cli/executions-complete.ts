@@ -10,6 +10,7 @@ export const executionsComplete = command({
   summary: "give an execution the outcome that its callers shall get",
   details: [
     "For when you have found out what became of it: whoever waits gets the outcome at once, and later callers replay it.",
+    "--value is plain JSON. The tagged JSON of `executions show --json` ($date and the like) would stay the object that it is.",
     "Raises the fencing token first, as a release does. Without --yes it says what it would do, and ends with 2.",
   ],
   argument: { name: "ID", required: "optional" },

@@ -2,7 +2,7 @@ import type { ExecutionView } from "../../src/store.ts";
 import { type CommandContext, command } from "./command.ts";
 import { EXECUTION_COLUMNS, executionJson, executionRow, type Reveal } from "./execution-text.ts";
 import { EXIT } from "./exit-status.ts";
-import { acceptIdPrefix } from "./find-execution.ts";
+import { acceptId, acceptIdPrefix } from "./find-execution.ts";
 import { count, flag, type OptionValues, oneOf, text } from "./option-spec.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -24,21 +24,28 @@ const PAGE = 500;
 export const executionsList = command({
   name: "executions list",
   summary: "list executions: what runs, what was abandoned, what is remembered",
-  details: ["Keys and scopes are shown as digests. Records that have expired are not there, purged or not."],
+  details: [
+    "Keys and scopes are shown as digests. Records that have expired are not there, purged or not.",
+    "Those that can't be read are not there either: see evenkeel doctor.",
+  ],
   options: OPTIONS,
   async run({ options, json, output, clock, store, ask }) {
     if (options.recent && (options.status !== undefined || options.after !== undefined)) {
       throw new UsageError("--recent goes with neither --status nor --after");
     }
+    const after = options.after === undefined ? undefined : acceptId(options.after, "--after");
     const revealed = options.reveal === undefined ? undefined : acceptIdPrefix(options.reveal, "--reveal");
-    const { found, next } = await find(options, { store, ask });
+    const { found, next } = await find({ ...options, after }, { store, ask });
     const matching = found.filter(({ id }) => revealed !== undefined && id.startsWith(revealed));
     if (matching.length > 1) throw new UsageError("--reveal names more than one record; say more digits of its id");
     const revealOf = (view: ExecutionView): Reveal => (matching.includes(view) ? "revealed" : "hashed");
+    const isMissed = revealed !== undefined && matching.length === 0;
+    if (isMissed) output.note("--reveal names none of these");
+    const status = isMissed ? EXIT.finding : EXIT.done;
     if (json) {
       const executions = found.map((view) => executionJson(view, revealOf(view)));
       output.json({ executions, ...(next === undefined ? {} : { next }) });
-      return EXIT.done;
+      return status;
     }
     if (found.length === 0) output.line("no executions");
     else {
@@ -53,9 +60,8 @@ export const executionsList = command({
         ]),
       );
     }
-    if (revealed !== undefined && matching.length === 0) output.note("--reveal names none of these");
     if (next !== undefined) output.note(`there are more: --after ${next}`);
-    return EXIT.done;
+    return status;
   },
 });
 

@@ -1,7 +1,7 @@
 import { command } from "./command.ts";
 import { executionFields, executionJson } from "./execution-text.ts";
 import { EXIT } from "./exit-status.ts";
-import { findExecution, IDENTITY } from "./find-execution.ts";
+import { findExecution, IDENTITY, noExecutionText } from "./find-execution.ts";
 import { flag } from "./option-spec.ts";
 import { outcomeJson, outcomeLines, readOutcome } from "./stored-outcome.ts";
 
@@ -21,7 +21,7 @@ export const executionsShow = command({
     const view = await findExecution(context);
     if (view === undefined) {
       if (json) output.json({ execution: null });
-      output.note("evenkeel: there is no such execution");
+      output.note(`evenkeel: ${noExecutionText(context.argument)}`);
       return EXIT.finding;
     }
     const reveal = options.reveal ? "revealed" : "hashed";

@@ -39,6 +39,13 @@ export async function findExecution({ argument, options, store, ask }: Finding):
   return found[0];
 }
 
+/** Says that there is none; by its first digits a record is found only where it can be read. */
+export function noExecutionText(argument: string | undefined): string {
+  return argument === undefined || argument.length === ID_DIGITS
+    ? "there is no such execution"
+    : `there is no such execution that can be read; only all ${ID_DIGITS} digits tell whether there is one that can't`;
+}
+
 function idOf(argument: string | undefined, { operation, scope, key }: Finding["options"]): string {
   if (argument === undefined) {
     if (operation === undefined || key === undefined) throw new UsageError("say an ID, or --operation and --key");
@@ -57,6 +64,13 @@ export function acceptIdPrefix(text: string, name: string): string {
       `${name} must be the ${ID_DIGITS} hex digits of a record's id, or at least the first ${SHORTEST_PREFIX}`,
     );
   }
+  return text.toLowerCase();
+}
+
+/** @throws UsageError unless a text is a whole id. */
+export function acceptId(text: string, name: string): string {
+  if (!/^[0-9a-f]{64}$/i.test(text))
+    throw new UsageError(`${name} must be all ${ID_DIGITS} hex digits of a record's id`);
   return text.toLowerCase();
 }
 

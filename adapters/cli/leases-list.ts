@@ -9,6 +9,7 @@ export const leasesList = command({
   details: [
     "With a NAME only those whose name begins so.",
     "Only leases that have not lapsed are there: of an election without a leader there is none.",
+    "Those that can't be read are not there either: see evenkeel doctor.",
   ],
   argument: { name: "NAME", required: "optional" },
   options: {},

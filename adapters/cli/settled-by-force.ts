@@ -3,8 +3,9 @@ import type { ExecutionStore, ExecutionView } from "../../src/store.ts";
 import type { CommandContext } from "./command.ts";
 import { leaseText, statusText } from "./execution-text.ts";
 import { EXIT } from "./exit-status.ts";
-import { type Finding, findExecution } from "./find-execution.ts";
+import { type Finding, findExecution, noExecutionText } from "./find-execution.ts";
 import { ChangedMeanwhile, type Seized, seize } from "./seized-execution.ts";
+import { shownName } from "./shown-text.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** What an operator wants to become of a record. */
@@ -31,7 +32,7 @@ export async function settleByForce(
 ): Promise<number> {
   const { options, json, output, clock } = context;
   const view = await findExecution(context);
-  if (view === undefined) return finding("there is no such execution");
+  if (view === undefined) return finding(noExecutionText(context.argument));
   if (view.status === "completed") return finding("it is completed, and completed is final: callers get its outcome");
   const intent = await intend(view);
   if (!options.yes) throw new UsageError(unconfirmed(intent, view, clock.now()));
@@ -70,7 +71,7 @@ export async function settleByForce(
       return;
     }
     output.fields({
-      ...{ id, operation, "it was": statusText(seen), "it is": says, attempt: String(attempt) },
+      ...{ id, operation: shownName(operation), "it was": statusText(seen), "it is": says, attempt: String(attempt) },
       ...{ "token before": String(token), "token after": String(holder.token) },
     });
   }
@@ -91,5 +92,5 @@ function unconfirmed({ would }: Intent, view: ExecutionView, nowMs: number): str
   const { id, operation, attempt, token } = view;
   const state = `${statusText(view)}, attempt ${attempt}, token ${token}, lease ${leaseText(view, nowMs)}`;
   const risk = view.status === "running" ? "; its holder may be at work, and what it does outside is not undone" : "";
-  return `would ${would}: ${id} of ${operation}, ${state}${risk}. Nothing was changed; say --yes to do it`;
+  return `would ${would}: ${id} of ${shownName(operation)}, ${state}${risk}. Nothing was changed; say --yes to do it`;
 }

@@ -31,7 +31,7 @@ describe("keys and scopes", () => {
       await executions("release", ...named, "--yes"),
     ];
     for (const { stdout, stderr } of all) expect(stdout + stderr).not.toContain("jane");
-    expect(all.map(({ status }) => status)).toEqual([0, 0, 0, 0, 0, 0, 0, 2, 2, 0, 0, 1]);
+    expect(all.map(({ status }) => status)).toEqual([0, 0, 0, 1, 0, 0, 0, 2, 2, 0, 0, 1]);
   });
 
   it("are shown of the one that is named", async () => {
@@ -49,6 +49,15 @@ describe("keys and scopes", () => {
         expect(stdout).toContain(SCOPE);
         expect(stdout).not.toContain("john");
       }
+    }
+  });
+
+  it("can't be shown of one that is not listed, and the status says so", async () => {
+    await claim(ledger.store, { id: idOf("dd"), key: "order-of-john" });
+    for (const argv of [["list"], ["list", "--json"]]) {
+      const ran = await executions(...argv, "--reveal", idOf("ee"));
+      expect(ran).toMatchObject({ status: 1, stderr: "--reveal names none of these\n" });
+      expect(ran.stdout).toContain("dd00");
     }
   });
 

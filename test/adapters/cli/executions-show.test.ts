@@ -1,6 +1,8 @@
 import { withIdempotency } from "evenkeel";
 import { describe, expect, it } from "vitest";
-import { CALL, claim, idOf, useLedger } from "./ledger-kit.ts";
+import { openDatabase } from "../../support/sqlite-files.ts";
+import { run } from "./cli-kit.ts";
+import { CALL, claim, fileOf, idOf, useLedger } from "./ledger-kit.ts";
 
 const ledger = useLedger("executions");
 const executions = ledger.run;
@@ -19,13 +21,43 @@ describe("executions show", () => {
     "ends with 1 for what is not there: %s",
     async (...argv) => {
       const text = await executions("show", ...argv);
-      expect(text).toMatchObject({ status: 1, stdout: "", stderr: "evenkeel: there is no such execution\n" });
+      expect(text).toMatchObject({ status: 1, stdout: "" });
+      expect(text.stderr).toMatch(/^evenkeel: there is no such execution[^\n]*\n$/);
       expect(await executions("show", ...argv, "--json")).toMatchObject({
         status: 1,
         stdout: '{\n  "execution": null\n}\n',
       });
     },
   );
+
+  it("does not call a record absent that can't be read, by whatever it is named", async () => {
+    const id = idOf("abcdef01");
+    await claim(ledger.store, { id });
+    const file = openDatabase(fileOf(ledger.url));
+    file.exec("UPDATE evenkeel_executions SET format = 2");
+    file.close();
+    for (const verb of [["show"], ["release"], ["complete", "--value", "1"]]) {
+      const byPrefix = await executions(...verb, "abcdef01");
+      expect(byPrefix).toMatchObject({ status: 1, stderr: expect.stringMatching(/that can be read.*all 64 digits/) });
+      expect(await executions(...verb, id)).toMatchObject({
+        status: 1,
+        stderr: expect.stringMatching(/can't be read/),
+      });
+    }
+    const { stdout } = await run(["doctor", "--store", ledger.url]);
+    expect(stdout).toContain(id);
+  });
+
+  it("shows a moment that is no date as the number that it is", async () => {
+    const id = idOf("abcdef02");
+    await claim(ledger.store, { id });
+    const file = openDatabase(fileOf(ledger.url));
+    file.exec("UPDATE evenkeel_executions SET created_at = 9000000000000000");
+    file.close();
+    const { status, stdout } = await executions("show", id);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^created +9000000000000000, /m);
+  });
 
   it("shows the outcomes of functions, as what they are", async () => {
     const value = { receipt: "r\u001b[31m\u009b1", at: new Date(0), large: 10n ** 20n };
