@@ -47,6 +47,13 @@ export function readArguments(argv: readonly string[], commands: readonly Comman
   return { command, argument, common, options: readAll(command.options, values) };
 }
 
+/** The commands that begin with one word, where its help is asked for: `executions --help`, `help executions`. Otherwise none. */
+export function familyAsked(argv: readonly string[], commands: readonly Command[]): readonly Command[] {
+  const [first, second, ...others] = argv;
+  const word = first === "help" ? second : second === "--help" || second === "-h" ? first : undefined;
+  return others.length > 0 ? [] : commands.filter(({ name }) => name.startsWith(`${word} `));
+}
+
 function findCommand(argv: readonly string[], commands: readonly Command[]): Command {
   const first = argv.findIndex((word) => word.startsWith("-"));
   const words = first === -1 ? argv : argv.slice(0, first);

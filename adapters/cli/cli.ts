@@ -32,8 +32,17 @@ main(process.argv.slice(2), COMMANDS, {
 }).then(async (status) => {
   // What could not be written is known a little later.
   await turnOfEventLoop();
-  const { aborted, reason } = ending.signal;
-  process.exitCode = reason instanceof Interruption ? Math.max(status, reason.exitStatus) : status;
-  // What an interrupted command still waits for would keep the process.
-  if (aborted) process.exit();
+  if (!ending.signal.aborted) await Promise.all([process.stdout, process.stderr].map(drained));
+  const { reason } = ending.signal;
+  // What the command still waits for, such as a connection that it has given up, would keep the process.
+  process.exit(reason instanceof Interruption ? Math.max(status, reason.exitStatus) : status);
 });
+
+/** Resolves once all that was written is gone, or nobody takes it any more. */
+function drained(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    ending.signal.addEventListener("abort", () => resolve(), { once: true });
+    if (stream.writableLength === 0) resolve();
+    else stream.write("", () => resolve());
+  });
+}

@@ -5,7 +5,7 @@ import type { PostgresNames } from "../stores/postgres-names.ts";
 import { resourcesSchema } from "../stores/postgres-resources-schema.ts";
 import { type Check, FINE, found, type Verdict } from "./doctor-check.ts";
 import type { PostgresSubject } from "./doctor-postgres-server.ts";
-import { MOST_IDS, unreadableVerdict } from "./doctor-unreadable.ts";
+import { MOST_IDS, unreadableLeasesVerdict, unreadableVerdict } from "./doctor-unreadable.ts";
 
 /** A server and the names of a ledger that is in it. */
 export interface PostgresLedgerSubject extends PostgresSubject {
@@ -149,10 +149,6 @@ async function unreadableLeases({ ask, names }: PostgresLedgerSubject): Promise<
   const rows = await ask(
     `SELECT l.name FROM ${names.of("leases")} l WHERE NOT ${isSoundLease("l")} ORDER BY l.name LIMIT ${MOST_IDS}`,
   );
-  return rows.map(({ name }) => ({
-    severity: "error",
-    what: "the lease can't be read: nobody can lead, or own the shard",
-    change: `look at its row in ${names.of("leases")}; where no newer evenkeel wrote it, stop who competes for it and delete the row`,
-    subject: name ?? "",
-  }));
+  const ids = rows.map(({ name }) => name ?? "");
+  return unreadableLeasesVerdict(ids, names.of("leases"));
 }

@@ -5,6 +5,7 @@ import { redisClientOf } from "../stores/redis-client-detection.ts";
 import { type Check, type Examination, examine, reasonOf } from "./doctor-check.ts";
 import type { DoctorLimits } from "./doctor-limits.ts";
 import { clockVerdict, latencyVerdict } from "./doctor-machine.ts";
+import { unreadableRedisLeases } from "./doctor-redis-leases.ts";
 import { type ScannedRedis, unreadableRedisRecords } from "./doctor-redis-records.ts";
 import { REDIS_SETTING_CHECKS, type RedisSettings, type Told } from "./doctor-redis-settings.ts";
 
@@ -52,6 +53,7 @@ const CHECKS: readonly Check<RedisSubject>[] = [
     look: ({ ask, clock, limits }) => latencyVerdict("Redis", clock, limits, () => ask(["PING"])),
   },
   { id: "executions-unreadable", look: unreadableRedisRecords },
+  { id: "leases-unreadable", look: unreadableRedisLeases },
 ];
 
 /** INFO and CONFIG, whatever of them the user may ask for. */

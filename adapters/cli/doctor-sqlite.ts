@@ -7,7 +7,7 @@ import { migrateSchema, tablesOf } from "../stores/sqlite-schema.ts";
 import { type Check, type Examination, examine, FINE, found, type Verdict } from "./doctor-check.ts";
 import { kindOfFileSystem } from "./doctor-file-systems.ts";
 import type { DoctorLimits } from "./doctor-limits.ts";
-import { MOST_IDS, unreadableVerdict } from "./doctor-unreadable.ts";
+import { MOST_IDS, unreadableLeasesVerdict, unreadableVerdict } from "./doctor-unreadable.ts";
 import { shellWord } from "./shell-word.ts";
 
 interface SqliteSubject {
@@ -47,6 +47,7 @@ const CHECKS: readonly Check<SqliteSubject>[] = [
   { id: "sqlite-permissions", look: permissions },
   { id: "sqlite-synchronous", look: synchronous },
   { id: "executions-unreadable", look: unreadable },
+  { id: "leases-unreadable", look: unreadableLeases },
 ];
 
 function integrity({ handle, file }: SqliteSubject): Verdict {
@@ -184,6 +185,20 @@ function unreadable({ handle, prefix }: SqliteSubject): Verdict {
   const from = `FROM ${tablesOf(prefix).executions} WHERE NOT coalesce(${READABLE}, 0) ORDER BY id LIMIT ${MOST_IDS}`;
   const rows = prepare(handle, `SELECT id ${from}`).all() as { id: unknown }[];
   return unreadableVerdict(rows.map(({ id }) => String(id)));
+}
+
+function unreadableLeases({ handle, prefix }: SqliteSubject): Verdict {
+  const { leases } = tablesOf(prefix);
+  const numbers = ["epoch", "renewals", "duration_ms", "expires_at"];
+  const whole = numbers.map(
+    (column) => `typeof(${column}) = 'integer' AND abs(${column}) <= ${Number.MAX_SAFE_INTEGER}`,
+  );
+  const sound = ["typeof(holder) || typeof(nonce) = 'texttext'", ...whole].join(" AND ");
+  const rows = prepare(handle, `SELECT name FROM ${leases} WHERE NOT (${sound}) ORDER BY name LIMIT ${MOST_IDS}`).all();
+  return unreadableLeasesVerdict(
+    (rows as { name: unknown }[]).map(({ name }) => String(name)),
+    `the table ${leases}`,
+  );
 }
 
 /** What a store opens with `synchronous: "full"`, as it is by default, is on the disk when it is told. */

@@ -12,6 +12,7 @@ import { inOrder, needsCare, printExamination } from "./doctor-report.ts";
 import { examineSqlite } from "./doctor-sqlite.ts";
 import { EXIT } from "./exit-status.ts";
 import { count, duration } from "./option-spec.ts";
+import { unlessAborted } from "./unless-aborted.ts";
 
 /** Looks at the engine of a ledger and at its records, and says what should be changed. */
 export const doctor = command({
@@ -49,19 +50,28 @@ export const doctor = command({
 
 type Examined = Pick<CommandContext<unknown>, "url" | "prefix" | "clock" | "timeoutMs" | "signal" | "store" | "ask">;
 
+/** The findings for which a store refuses an engine. What else it calls misconfigured is the ledger itself: none, or a newer one. */
+const REFUSED = new Set([
+  ...["sqlite-integrity", "sqlite-file-system", "redis-version", "redis-role", "redis-eviction"],
+  ...["pg-version", "pg-read-only", "pg-privileges"],
+]);
+
 /**
  * Looks at the engine first: it may be what keeps the ledger from being opened, and opening it would mend some settings.
  * @throws EvenkeelError where the ledger can't be opened and nothing of the engine says why.
  */
 export async function examineAll(context: Examined, limits: DoctorLimits): Promise<Examination> {
   const { clock, signal, ask } = context;
-  const engine = await examineEngine(context, limits);
+  const engine = await unlessAborted(examineEngine(context, limits), signal);
   try {
     const store = await context.store();
     return together([engine, await examineLedger({ store, ask, clock, limits, signal })]);
   } catch (error) {
-    const isExplained = engine.findings.some(({ severity }) => severity === "error");
-    if (!isEvenkeelError(error) || !isExplained) throw error;
+    if (!isEvenkeelError(error)) throw error;
+    const isExplained = engine.findings.some(
+      ({ id, severity }) => severity === "error" && (error.code !== "STORE_MISCONFIGURED" || REFUSED.has(id)),
+    );
+    if (!isExplained) throw error;
     return together([engine, { findings: [], unknown: [{ id: "ledger", why: reasonOf(error) }], fine: [] }]);
   }
 }

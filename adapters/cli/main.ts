@@ -1,15 +1,15 @@
-import { onAbort } from "../../src/abort-listeners.ts";
 import { turnOfEventLoop } from "../../src/clock.ts";
 import { isEvenkeelError } from "../../src/errors.ts";
 import { storeOperation } from "../../src/store-operation.ts";
 import { acceptUrl, type OpenedStore, openStore } from "../open/open-store.ts";
-import { type Invocation, openingOptions, readArguments } from "./arguments.ts";
+import { familyAsked, type Invocation, openingOptions, readArguments } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { EXIT } from "./exit-status.ts";
 import { failureText } from "./failure-text.ts";
 import { commandText, overviewText } from "./help-text.ts";
 import { Interruption, type Io } from "./io.ts";
 import { createOutput, type Output } from "./output.ts";
+import { unlessAborted } from "./unless-aborted.ts";
 import { UsageError } from "./usage-error.ts";
 
 /**
@@ -22,6 +22,8 @@ export async function main(argv: readonly string[], commands: readonly Command[]
     const [first, ...others] = argv;
     if (first === "--version") return printed(output, io.version);
     if (first === undefined) throw new UsageError("say a command; see evenkeel --help");
+    const family = familyAsked(argv, commands);
+    if (family.length > 0) return printed(output, overviewText(family));
     if (first === "--help" || first === "-h" || first === "help") {
       const asked = first === "help" && others.length > 0 ? [...others, "--help"] : undefined;
       return printed(output, asked ? commandText(readArguments(asked, commands).command) : overviewText(commands));
@@ -61,15 +63,6 @@ async function run(invocation: Invocation, url: string, output: Output, io: Io):
     // Whoever interrupts a command does not wait for an engine that does not answer.
     await (signal.aborted ? Promise.race([closing, turnOfEventLoop()]) : closing);
   }
-}
-
-/** A promise that nobody waits for any more once the signal aborts: it rejects with the signal's reason then. */
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    const stopListening = onAbort(signal, () => reject(signal.reason));
-    promise.then(resolve, reject).finally(stopListening);
-  });
 }
 
 function urlOf({ command, common }: Invocation, io: Io): string {

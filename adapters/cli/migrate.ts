@@ -2,6 +2,7 @@ import { isEvenkeelError } from "../../src/errors.ts";
 import { type OpenedStore, openStore } from "../open/open-store.ts";
 import { type CommandContext, command } from "./command.ts";
 import { EXIT } from "./exit-status.ts";
+import { unlessAborted } from "./unless-aborted.ts";
 
 /** Creates or upgrades the schema of a ledger. */
 export const migrate = command({
@@ -29,10 +30,11 @@ const SAYS = {
 /** What is there; undefined for what has to be made first. */
 async function look(
   ledger: "existing" | "create",
-  { url, prefix, timeoutMs }: CommandContext<unknown>,
+  { url, prefix, timeoutMs, signal }: CommandContext<unknown>,
 ): Promise<Pick<OpenedStore, "engine" | "migrate"> | undefined> {
   try {
-    const opened = await openStore(url, { ledger, timeoutMs, ...(prefix === undefined ? {} : { prefix }) });
+    const opening = openStore(url, { ledger, timeoutMs, ...(prefix === undefined ? {} : { prefix }) });
+    const opened = await unlessAborted(opening, signal);
     await opened.close();
     return opened;
   } catch (error) {

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-import { EvenkeelError } from "../../src/errors.ts";
+import { EvenkeelError, isEvenkeelError } from "../../src/errors.ts";
 import { acceptOptions, invalidOptions, type OptionRules, rules } from "../../src/option-rules.ts";
 import type { LedgerStore } from "../../src/store.ts";
 import { memoryStore } from "../stores/memory.ts";
@@ -64,7 +64,9 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
     return opened;
   } catch (error) {
     await opened.close();
-    throw error;
+    // There is no such record: what can't be read is the ledger.
+    if (!isEvenkeelError(error) || error.code !== "RECORD_CORRUPT") throw error;
+    throw new EvenkeelError("STORE_MISCONFIGURED", "openStore: what is there is no ledger.", { cause: error });
   }
 }
 

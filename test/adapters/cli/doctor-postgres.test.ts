@@ -222,6 +222,9 @@ describePostgresServers("evenkeel doctor of a PostgreSQL", () => {
     expect(await refusal(await server.createDatabase())).toMatch(/holds no ledger/);
     await admin.query("UPDATE evenkeel_schema SET version = 9");
     expect(await refusal(url)).toMatch(/newer than 1: upgrade evenkeel/);
+    // Whatever else is wrong with the server.
+    await admin.query(`ALTER DATABASE ${await database()} SET synchronous_commit = off`);
+    expect(await refusal(url)).toMatch(/newer than 1: upgrade evenkeel/);
     expect(await refusal("postgres://postgres:secret@127.0.0.1:1/postgres")).toMatch(/can't be reached/);
   });
 

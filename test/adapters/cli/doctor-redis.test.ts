@@ -12,7 +12,9 @@ import { newFolder } from "../../support/run-folder.ts";
 import { onFreePort, startServerProcess } from "../../support/server-process.ts";
 import { startTcpProxy } from "../../support/tcp-proxy.ts";
 import { until } from "../../support/until.ts";
+import { run } from "./cli-kit.ts";
 import { examined, refusal } from "./doctor-examination.ts";
+import { CALL } from "./ledger-kit.ts";
 
 const GOOD = {
   "min-replicas-to-write": "0",
@@ -225,6 +227,36 @@ describeRedisServers("evenkeel doctor of a Redis", () => {
     const [finding] = (await examined(server.url)).of("executions-unreadable");
     expect(finding).toMatchObject({ severity: "error", what: expect.stringMatching(/^2 records/) });
     expect(JSON.stringify(finding)).not.toContain("key-");
+  });
+
+  it("finds leases that nobody can take any more", async () => {
+    const store = redisStore(admin);
+    for (const name of ["sound", "two words"]) {
+      await store.leases.acquire({ name, holder: "node-1", nonce: "n", durationMs: 60_000 }, CALL);
+    }
+    expect((await examined(server.url)).isFine("leases-unreadable")).toBe(true);
+    await admin.hSet("evenkeel:{leases}:x", { broken: "1 abc 0 1000 1000 bg bg", newer: "2 1 0 1000 1000 bg bg" });
+    await admin.hSet("evenkeel:{leases}:x", { huge: "1 9007199254740993 0 1000 1000 bg bg", never: "1 0 0 1 1 bg bg" });
+    const findings = (await examined(server.url)).of("leases-unreadable");
+    expect(findings.map(({ subject }) => subject)).toEqual(["broken", "huge", "never", "newer"]);
+    for (const { subject = "" } of findings) {
+      const acquired = store.leases.acquire({ name: subject, holder: "h", nonce: "m", durationMs: 1_000 }, CALL);
+      await expect(acquired).rejects.toMatchObject({ code: "RECORD_CORRUPT" });
+    }
+    await store.close();
+    await admin.set("evenkeel:{leases}:x", "no hash");
+    expect((await examined(server.url)).of("leases-unreadable")).toMatchObject([{ severity: "error" }]);
+  });
+
+  it("refuses a ledger of a newer format, whatever else is wrong with the server", async () => {
+    await set({ appendonly: "no" });
+    await admin.set("evenkeel:format", "2");
+    expect(await refusal(server.url)).toMatch(/newer than 1: upgrade evenkeel/);
+    await admin.del("evenkeel:format");
+    await admin.hSet("evenkeel:format", "a", "b");
+    const { status, stderr, stdout } = await run(["leases", "list", "--store", server.url]);
+    expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+    expect(stderr).toMatch(/^evenkeel: [^\n]*no ledger[^\n]*\n$/);
   });
 
   it("refuses a server that is not there, and tells no password", async () => {

@@ -6,6 +6,7 @@ import { sqliteStore } from "../../../adapters/stores/sqlite.ts";
 import { withIdempotency } from "../../../src/index.ts";
 import { openDatabase, useTemporaryFolder } from "../../support/sqlite-files.ts";
 import { examined, refusal } from "./doctor-examination.ts";
+import { CALL } from "./ledger-kit.ts";
 
 describe("evenkeel doctor of a SQLite file", () => {
   const { folder } = useTemporaryFolder();
@@ -141,6 +142,24 @@ describe("evenkeel doctor of a SQLite file", () => {
     expect(JSON.stringify(finding)).not.toContain("key-");
   });
 
+  it("finds leases that nobody can take any more", async () => {
+    const { path, url } = await ledger();
+    const store = sqliteStore(path);
+    for (const name of ["sound", "broken", "huge"]) {
+      await store.leases.acquire({ name, holder: "node-1", nonce: name, durationMs: 1_000 }, CALL);
+    }
+    await store.close();
+    expect((await examined(url)).isFine("leases-unreadable")).toBe(true);
+    const other = openDatabase(path);
+    other.exec("UPDATE evenkeel_leases SET epoch = 'abc' WHERE name = 'broken'");
+    other.exec("UPDATE evenkeel_leases SET renewals = 9007199254740993 WHERE name = 'huge'");
+    other.close();
+    expect((await examined(url)).of("leases-unreadable")).toMatchObject([
+      { severity: "error", subject: "broken", what: expect.stringMatching(/can't be read/) },
+      { severity: "error", subject: "huge" },
+    ]);
+  });
+
   it("makes no file of a path that was mistyped, and refuses one that is no ledger", async () => {
     expect(await refusal(`sqlite:${folder.file("none.db")}`)).toMatch(/there is no file/);
     writeFileSync(folder.file("text.db"), "Dear diary, ".repeat(1_000));
@@ -153,6 +172,9 @@ describe("evenkeel doctor of a SQLite file", () => {
     const { path, url } = await ledger();
     const other = openDatabase(path);
     other.exec("UPDATE evenkeel_schema SET version = 9");
+    expect(await refusal(url)).toMatch(/newer than 1: upgrade evenkeel/);
+    // What this version would miss in it, a newer one may have done away with.
+    other.exec("DROP TABLE evenkeel_fences");
     other.close();
     expect(await refusal(url)).toMatch(/newer than 1: upgrade evenkeel/);
   });

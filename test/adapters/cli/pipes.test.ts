@@ -1,9 +1,11 @@
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
-import { createServer, type Socket } from "node:net";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { promisify } from "node:util";
 import { openStore } from "evenkeel/open";
-import { describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { systemClock } from "../../../src/clock.ts";
 import { BUILT, start } from "./cli-kit.ts";
 import { claim, fileOf, idOf, newSqliteUrl } from "./ledger-kit.ts";
 
@@ -40,24 +42,40 @@ describe("output that can't be written", () => {
 });
 
 describe("an engine that does not answer", () => {
-  it("does not keep a command that is interrupted", async () => {
-    const sockets: Socket[] = [];
-    const server = createServer((socket) => void sockets.push(socket.resume())).listen(0, "127.0.0.1");
-    await new Promise((resolve) => server.once("listening", resolve));
-    const { port } = server.address() as { port: number };
-    try {
-      const argv = ["leases", "list", "--store", `redis://127.0.0.1:${port}`, "--timeout", "10m"];
-      const { child, ended } = start(argv);
-      await expect.poll(() => sockets.length).toBeGreaterThan(0);
-      child.kill("SIGINT");
-      expect(await ended).toMatchObject({ status: 130, stdout: "", stderr: "" });
-      const terminated = start(argv);
-      await expect.poll(() => sockets.length).toBeGreaterThan(1);
-      terminated.child.kill("SIGTERM");
-      expect(await terminated.ended).toMatchObject({ status: 143, stdout: "", stderr: "" });
-    } finally {
-      for (const socket of sockets) socket.destroy();
-      await new Promise((resolve) => server.close(resolve));
-    }
+  const sockets: Socket[] = [];
+  let server: Server;
+  let address: string;
+
+  beforeAll(async () => {
+    server = createServer((socket) => void sockets.push(socket.resume())).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  });
+  afterAll(async () => {
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  });
+
+  it.each([
+    ["leases list", "redis", "SIGINT", 130],
+    ["leases list", "redis", "SIGTERM", 143],
+    ["doctor", "redis", "SIGINT", 130],
+    ["migrate", "redis", "SIGINT", 130],
+    ["doctor", "postgres", "SIGINT", 130],
+    ["migrate", "postgres", "SIGINT", 130],
+  ] as const)("does not keep %s on %s that is interrupted by %s", async (command, engine, signal, status) => {
+    const before = sockets.length;
+    const { child, ended } = start([...command.split(" "), "--store", `${engine}://${address}/0`, "--timeout", "10m"]);
+    await expect.poll(() => sockets.length, { timeout: 20_000 }).toBeGreaterThan(before);
+    child.kill(signal);
+    expect(await ended).toMatchObject({ status, stdout: "", stderr: "" });
+  });
+
+  it("is given up in the time that was said, and what still connects keeps no process", async () => {
+    const began = systemClock.monotonic();
+    // The driver gives its connection up after ten seconds.
+    const { ended } = start(["leases", "list", "--store", `postgres://${address}/x`, "--timeout", "300ms"]);
+    expect(await ended).toMatchObject({ status: 2, stdout: "", stderr: expect.stringMatching(/^evenkeel: .+\n$/) });
+    expect(systemClock.monotonic() - began).toBeLessThan(9_500);
   });
 });

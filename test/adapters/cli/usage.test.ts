@@ -77,6 +77,8 @@ describe("a command line that is wrong is refused in one line, with 2", () => {
       "--status must be one of running, abandoned, completed",
     ],
     ["a word too many", [...LIST, "more"], "there is a word too many"],
+    ["a part of an id to begin after", [...LIST, "--after", "0331216d3ef5afb2"], "--after must be all 64 hex digits"],
+    ["no id to begin after", [...LIST, "--after", "zz".repeat(32)], "--after must be all 64 hex digits"],
     ["two ids", ["executions", "show", "aaaaaaaa", "bbbbbbbb"], "there is a word too many"],
     ["options that don't go together", [...LIST, "--recent", "--status", "running"], "--recent goes with neither"],
     ["no record named", ["executions", "show"], "say an ID, or --operation and --key"],
@@ -133,6 +135,19 @@ describe("what is asked rightly", () => {
       for (const option of [...Object.keys(options), "store", "json"]) expect(help.stdout).toContain(`--${option}`);
       expect((await run(["help", ...name.split(" ")])).stdout).toBe(help.stdout);
     }
+  });
+
+  it("has help for what several commands begin with", async () => {
+    for (const argv of [
+      ["executions", "--help"],
+      ["executions", "-h"],
+      ["help", "executions"],
+    ]) {
+      const { status, stdout, stderr } = await run(argv);
+      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      for (const { name, summary } of COMMANDS) expect(stdout.includes(summary)).toBe(name.startsWith("executions "));
+    }
+    expectRefusal(await run(["help", "destroy"]), "there is no command destroy");
   });
 
   it("is a failure in one line when a command of ours breaks", async () => {

@@ -1,0 +1,47 @@
+import { RedisKeys } from "../stores/redis-keys.ts";
+import { found, type Verdict } from "./doctor-check.ts";
+import type { ScannedRedis } from "./doctor-redis-records.ts";
+import { MOST_IDS, unreadableLeasesVerdict } from "./doctor-unreadable.ts";
+
+/** A lease as `redis-lease-scripts.ts` packs it: epoch, renewals, duration and when it lapses, then nonce and holder. */
+const LEASE = /^1 (\d{1,16}) (\d{1,16}) (\d{1,16}) (\d{1,16}) \S* \S*$/;
+const SCANNED_AT_ONCE = 500;
+
+/** Looks at the leases by HSCAN: it holds nobody up, and sees what lists leave out. */
+export async function unreadableRedisLeases({ ask, prefix, limits }: ScannedRedis): Promise<Verdict> {
+  const { leases } = new RedisKeys(prefix);
+  const unreadable = new Set<string>();
+  let cursor = "0";
+  let seen = 0;
+  do {
+    let page: readonly [unknown, unknown[]];
+    try {
+      page = (await ask(["HSCAN", leases, cursor, "COUNT", String(SCANNED_AT_ONCE)])) as [unknown, unknown[]];
+    } catch (error) {
+      if (!(error instanceof Error) || !error.message.includes("WRONGTYPE")) throw error;
+      return found(
+        "error",
+        "the leases are no hash: nobody can lead, or own a shard",
+        `look at the key ${leases}; where no newer evenkeel wrote it, stop who competes for leases and delete it`,
+      );
+    }
+    const [next, pairs] = page;
+    cursor = textOf(next);
+    for (let at = 0; at < pairs.length; at += 2) {
+      if (!isLease(textOf(pairs[at + 1]))) unreadable.add(textOf(pairs[at]));
+    }
+    seen += pairs.length / 2;
+  } while (cursor !== "0" && seen < limits.records && unreadable.size < MOST_IDS);
+  return unreadableLeasesVerdict([...unreadable].sort(), `the hash ${leases}`);
+}
+
+function isLease(packed: string): boolean {
+  const [, ...numbers] = LEASE.exec(packed) ?? [];
+  const [epoch = 0, renewals = -1, durationMs = 0, expiresAt = -1] = numbers.map(Number);
+  const isWhole = [epoch, renewals, durationMs, expiresAt].every(Number.isSafeInteger);
+  return isWhole && epoch > 0 && renewals >= 0 && durationMs > 0 && expiresAt >= 0;
+}
+
+function textOf(value: unknown): string {
+  return Buffer.isBuffer(value) ? value.toString("utf8") : String(value);
+}
