@@ -128,7 +128,7 @@ try {
   ] as const) {
     if (name !== "dashboard" && process.env["ALL"] === undefined) continue;
     const page = await browser.newPage({ viewport: { width, height: 1_390 }, colorScheme, reducedMotion: "reduce" });
-    await page.goto(`${url}#group=worker`);
+    await page.goto(`${url}#group=worker&minutes=15`);
     await page.locator('[data-panel="resources"] tbody tr').first().waitFor();
     for (let turn = 0; turn < 3; turn += 1) await live(SECOND);
     await page.waitForTimeout(700);

@@ -3,13 +3,19 @@ import { button, element, setShown } from "./element.ts";
 
 const COPIED_FOR_MS = 2_000;
 
-/** What the program has to say, with commands to copy. */
+/** What the program has to say, with commands to copy. It is folded where it would take the whole of a small screen. */
 export function notesBox(say: (text: string) => void): {
   readonly element: HTMLElement;
   show(notes: readonly DashboardNote[]): void;
 } {
   const list = element("ul");
-  const box = element("details", { class: "notes", open: "" }, element("summary", {}, "To try"), list);
+  const isOpen = matchMedia("(min-width: 641px)").matches;
+  const box = element(
+    "details",
+    { class: "notes", open: isOpen ? "" : undefined },
+    element("summary", {}, "To try"),
+    list,
+  );
   setShown(box, false);
   return {
     element: box,

@@ -2,7 +2,7 @@ import { PRESENT, STATES, type State } from "./resource-states.ts";
 
 /** How much of the past the chart shows, in minutes. */
 export const SPANS: readonly number[] = [5, 15, 60];
-const DEFAULT_SPAN = 15;
+const DEFAULT_SPAN = 5;
 
 /** Rows of one window. */
 export const WINDOW_ROWS = 50;

@@ -89,9 +89,13 @@ function columnsOf(actions: Actions | undefined): readonly Column<Row>[] {
     { label: "State", cell: stateCell },
     { label: "Heartbeat", kind: "number", cell: () => ageCell(({ beatAt }) => beatAt) },
     { label: "For", kind: "number", cell: () => sinceCell(({ stateChangedAt }) => stateChangedAt) },
-    { label: "Attempt", kind: "number", cell: () => textCell(({ attempt }) => countText(attempt)) },
-    { label: "Outside", kind: "id", cell: () => textCell(({ externalId }) => externalId ?? "–") },
-    { label: "Reason", cell: () => textCell(({ reason }) => reason ?? "–") },
+    {
+      label: "Attempt",
+      kind: "number",
+      cell: () => textCell(({ attempt }) => (attempt === 0 ? "–" : countText(attempt))),
+    },
+    { label: "External id", kind: "id", cell: () => textCell(({ externalId }) => externalId ?? "–") },
+    { label: "Last reason", cell: () => textCell(({ reason }) => reason ?? "–") },
   ];
   return actions === undefined
     ? columns

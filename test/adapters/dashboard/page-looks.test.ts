@@ -57,7 +57,8 @@ describeChromium("the looks of the dashboard's page", () => {
     await held.setDesired(12);
     await held.reconcile();
     const note = { text: "Lower desired <b>from 10 to 5</b>", command: `curl ${"x".repeat(300)}` };
-    const { url } = await serve({ reconcilers: [held], notes: [note], title: "<i>control</i> plane" });
+    const runbook = { text: `See https://ops.example.com/runbooks/${"a".repeat(90)}` };
+    const { url } = await serve({ reconcilers: [held], notes: [note, runbook], title: "<i>control</i> plane" });
     return `${url}#group=worker`;
   }
 
@@ -94,6 +95,11 @@ describeChromium("the looks of the dashboard's page", () => {
   ] as const)("fits %i pixels, %s, with nothing to scroll sideways", async (width, colorScheme) => {
     const { page, faults } = await browser.open(await lively(), { viewport: { width, height: 720 }, colorScheme });
     await untilShown(page);
+    const notes = page.locator(".notes");
+    // On a phone they would take the whole screen.
+    expect(await notes.evaluate((box) => box.hasAttribute("open"))).toBe(width > 640);
+    if (width <= 640) await notes.locator("summary").click();
+    await notes.getByText("runbooks").waitFor();
     expect(await overflow(page)).toBeLessThanOrEqual(0);
     for (const row of await page.locator(".scroller").all())
       expect(await row.evaluate((box) => box.scrollWidth - box.clientWidth)).toBeLessThanOrEqual(0);

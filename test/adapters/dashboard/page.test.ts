@@ -112,8 +112,10 @@ describeChromium("the page of the dashboard, over real child processes", () => {
     const { page, faults } = await browser.open(url);
     await expect.poll(() => cardOf(page, GROUP)).toMatch(/^worker 4 of 4 desired Converged/);
     const row = panelOf(page, "resources").locator("tbody tr").nth(2);
-    const pid = Number(await row.locator('[data-label="Outside"]').textContent());
+    const pid = Number(await row.locator('[data-label="External id"]').textContent());
     expect(pid).toBe(living.get("worker-2#1")?.pid);
+    // Of those at rest none is under way.
+    expect(await row.locator('[data-label="Attempt"]').textContent()).toBe("–");
 
     process.kill(pid, "SIGKILL");
     await expect
