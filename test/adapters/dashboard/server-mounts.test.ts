@@ -154,6 +154,34 @@ describe.each(Object.entries(MOUNTS))("in %s", (name, mount) => {
   });
 });
 
+it("actions alone can be protected, by their path", async () => {
+  const { server, reconciler } = await mounted({
+    listener: (board) =>
+      express()
+        .use(["/dashboard/actions", "/dashboard/plan"], (_, res) => void res.status(401).end())
+        .use("/dashboard", board.node),
+  });
+  expect((await server.ask("/dashboard/")).status).toBe(200);
+  expect((await server.ask("/dashboard/plan?group=web")).status).toBe(401);
+  const names = [
+    "actions",
+    "ACTIONS",
+    "actions/",
+    "/actions",
+    "%61ctions",
+    "./actions",
+    "actions?",
+    "actions%2f",
+    "actions;a",
+  ];
+  const paths = names.map((name) => `/dashboard/${name}`);
+  for (const path of [...paths, "http://localhost/dashboard/actions", "//dashboard/actions", "/Dashboard/actions"]) {
+    const { status } = await server.ask(path, { method: "POST", body: { type: "pause", group: "web" } });
+    expect({ path, isRefused: [401, 404].includes(status) }).toEqual({ path, isRefused: true });
+  }
+  expect((await reconciler.status()).paused).toBe(false);
+});
+
 it("a mount with parameters is found, however what stands in for them is written", async () => {
   const { server } = await mounted({ listener: (board) => express().use("/:tenant/dashboard", board.node) });
   for (const tenant of ["a%20b", "a%2fb", "%C3%A9", "{a}", 'a"b']) {
