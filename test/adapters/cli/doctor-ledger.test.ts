@@ -82,6 +82,14 @@ describe("evenkeel doctor of a ledger's records", () => {
       expect(JSON.stringify(findings)).not.toContain("key-");
     });
 
+    it("names no operation at the length of a megabyte", async () => {
+      await claim(1, "pay".repeat(350_000));
+      await clock.advance(HOUR);
+      const [finding] = (await look()).of("executions-abandoned");
+      expect(finding?.what).toContain("paypay");
+      expect(finding?.what.length).toBeLessThan(400);
+    });
+
     it("finds one that is renewed for ever", async () => {
       const holder = await claim(1, "import");
       for (let minute = 0; minute < 70; minute += 1) {

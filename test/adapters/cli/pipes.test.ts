@@ -72,9 +72,11 @@ describe("an engine that does not answer", () => {
   });
 
   it("is given up in the time that was said, and what still connects keeps no process", async () => {
-    const began = systemClock.monotonic();
-    // The driver gives its connection up after ten seconds.
+    const before = sockets.length;
     const { ended } = start(["leases", "list", "--store", `postgres://${address}/x`, "--timeout", "300ms"]);
+    await expect.poll(() => sockets.length, { timeout: 20_000 }).toBeGreaterThan(before);
+    const began = systemClock.monotonic();
+    // The driver itself gives its connection up ten seconds after it has begun it.
     expect(await ended).toMatchObject({ status: 2, stdout: "", stderr: expect.stringMatching(/^evenkeel: .+\n$/) });
     expect(systemClock.monotonic() - began).toBeLessThan(9_500);
   });
