@@ -92,7 +92,7 @@ function groupCard(options: {
       setAttribute(link, "aria-current", options.isChosen(group.name) ? "true" : undefined);
       setText(observed, group.observed === undefined ? "–" : countText(group.observed.PROVISIONED));
       setText(desired, group.desired === undefined ? "observed" : `of ${countText(group.desired)} desired`);
-      bar.show(group.observed);
+      bar.show(group.observed, group.desired);
       const { tone, text } = verdictOf(group);
       setAttribute(verdict, "data-tone", tone);
       setText(verdict, text);

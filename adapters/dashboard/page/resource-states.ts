@@ -20,19 +20,25 @@ export function stateMark(state: State): HTMLElement {
   return element("span", { class: "mark", "data-state": state, "aria-hidden": "true" });
 }
 
-/** How many resources are in each state, as one bar. Its texts stand elsewhere. */
+/** How many resources are in each state, as one bar, with a gap for those that are missing. Its texts stand elsewhere. */
 export function stateBar(): {
   readonly element: HTMLElement;
-  show(counts: Readonly<Record<State, number>> | undefined): void;
+  show(counts: Readonly<Record<State, number>> | undefined, desired: number | undefined): void;
 } {
   const parts = PRESENT.map((state) => ({ state, part: element("span", { "data-state": state }) }));
+  const gap = element("span");
   return {
-    element: element("div", { class: "bar", "aria-hidden": "true" }, ...parts.map(({ part }) => part)),
-    show(counts) {
-      for (const { state, part } of parts) {
-        const share = String(counts?.[state] ?? 0);
-        if (part.style.flexGrow !== share) part.style.flexGrow = share;
-      }
+    element: element("div", { class: "bar", "aria-hidden": "true" }, ...parts.map(({ part }) => part), gap),
+    show(counts, desired = 0) {
+      for (const { state, part } of parts) setShare(part, counts?.[state] ?? 0);
+      // Those that are about to go stand for none that is desired.
+      const standing = counts === undefined ? desired : counts.PENDING + counts.PROVISIONED + counts.FAILED;
+      setShare(gap, Math.max(0, desired - standing));
     },
   };
+}
+
+function setShare(part: HTMLElement, count: number): void {
+  const share = String(count);
+  if (part.style.flexGrow !== share) part.style.flexGrow = share;
 }

@@ -88,6 +88,17 @@ describeChromium("the looks of the dashboard's page", () => {
     expect(faults).toEqual([]);
   });
 
+  it("leaves a gap in a group's bar for those that are missing", async () => {
+    const { page } = await browser.open(await lively());
+    const shares = () =>
+      page.evaluate<number[]>(
+        "[...document.querySelectorAll('.card[aria-current] .bar span')].map((part) => Number(part.style.flexGrow))",
+      );
+    const provisioned = 1 + HOSTILE.length;
+    // One has failed and one is about to go: it is not among the twelve.
+    await expect.poll(shares).toEqual([0, provisioned, 1, 1, 12 - provisioned - 1]);
+  });
+
   it.each([
     [360, "light"],
     [768, "light"],
