@@ -1,5 +1,5 @@
 import type { ResourceSummary } from "../dashboard-update.ts";
-import { element } from "./element.ts";
+import { element, setShown } from "./element.ts";
 
 /** A state of a resource. */
 export type State = ResourceSummary["state"];
@@ -41,4 +41,6 @@ export function stateBar(): {
 function setShare(part: HTMLElement, count: number): void {
   const share = String(count);
   if (part.style.flexGrow !== share) part.style.flexGrow = share;
+  // What has no width has no space beside it either.
+  setShown(part, count > 0);
 }
