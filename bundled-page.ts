@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { dirname, relative, resolve } from "node:path";
 import { build, type Plugin as EsbuildPlugin } from "esbuild";
 import { noteBundled } from "./third-party-notices.ts";
 
@@ -32,11 +32,12 @@ export function bundledPageForEsbuild(): EsbuildPlugin {
     name: "bundled-page",
     setup(building) {
       building.onResolve({ filter: SUFFIX }, ({ path, resolveDir }) => ({
-        path: resolve(resolveDir, path),
+        // Comments and source maps name it: not by a folder of the machine that builds.
+        path: relative(process.cwd(), resolve(resolveDir, path)),
         namespace: "bundled-page",
       }));
       building.onLoad({ filter: /.*/, namespace: "bundled-page" }, async ({ path }) => ({
-        contents: await textOf(path),
+        contents: await textOf(resolve(path)),
         loader: "text",
       }));
     },

@@ -44,6 +44,10 @@ export default defineConfig((options) => ({
   splitting: true,
   // node:sqlite has no other name, and other runtimes know their own modules from packages by the prefix.
   removeNodeProtocol: false,
+  // Comments name bundled files by where they were reached, and not by where a linked folder of the machine is.
+  esbuildOptions(options) {
+    options.preserveSymlinks = true;
+  },
   esbuildPlugins: [bundledPageForEsbuild(), notingBundled()],
   sourcemap: true,
   clean: true,

@@ -18,19 +18,10 @@ export interface ExecutionEventBase {
   readonly keyHash: string;
 }
 
-/**
- * Under which the events of one attempt carry the same object, and those of others another: by key and token alone attempts of two
- * ledgers can look alike. A symbol, so that it is not in what is written down of an event; `Symbol.for`, so that a second copy of the
- * library (ESM beside CommonJS) finds it.
- */
-export const ATTEMPT: unique symbol = Symbol.for("evenkeel.attempt");
-
 /** What events of an attempt say besides. */
 export interface AttemptEventBase extends ExecutionEventBase {
   readonly attempt: number;
   readonly fencingToken: number;
-  /** @internal */
-  readonly [ATTEMPT]?: object;
 }
 
 /** What events say by which an attempt begins. */
@@ -47,8 +38,6 @@ export interface AttemptBegunBase extends AttemptEventBase {
 export interface EndedAttempt {
   readonly attempt?: number;
   readonly fencingToken?: number;
-  /** @internal */
-  readonly [ATTEMPT]?: object;
 }
 
 /**
@@ -275,6 +264,23 @@ export type EvenkeelEvent =
 
 /** Takes events. What it throws or rejects with changes nothing. */
 export type EventListener = (event: EvenkeelEvent) => void;
+
+/**
+ * Under which the events of one attempt carry the same object, and those of others another: by key and token alone attempts of two
+ * ledgers can look alike. A symbol, so that it is not in what is written down of an event; `Symbol.for`, so that a second copy of the
+ * library (ESM beside CommonJS) finds it. No part of the events' types, which would differ between the two.
+ */
+const ATTEMPT = Symbol.for("evenkeel.attempt");
+
+/** Marks what all events of one attempt say alike, so that {@link attemptMarkOf} tells them from those of others. */
+export function markAttempt<Details extends object>(details: Details): Details {
+  return { ...details, [ATTEMPT]: Object.freeze({}) };
+}
+
+/** What the events of one attempt have in common; absent in copies that went through JSON. */
+export function attemptMarkOf(event: ExecutionEvent): object | undefined {
+  return (event as unknown as Record<symbol, object | undefined>)[ATTEMPT];
+}
 
 /** Calls the listener so that its failures stay its own. */
 export function emitTo(listener: EventListener | undefined, event: EvenkeelEvent): void {

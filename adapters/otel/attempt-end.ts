@@ -1,4 +1,4 @@
-import { ATTEMPT, type EvenkeelEvent, type ExecutionEvent, errorTypeOf } from "../../src/events.ts";
+import { attemptMarkOf, type EvenkeelEvent, type ExecutionEvent, errorTypeOf } from "../../src/events.ts";
 
 /** What metrics and spans call an operation: never a path that a client chose. */
 export function operationOf({ operation, operationLabel = operation }: ExecutionEvent): string {
@@ -43,7 +43,7 @@ export type AttemptIdentity = object | string;
 /** The attempt that an event is of; undefined where it is of none. */
 export function attemptOf(event: ExecutionEvent): AttemptIdentity | undefined {
   if (!("fencingToken" in event) || event.fencingToken === undefined) return undefined;
-  return event[ATTEMPT] ?? `${event.keyHash}/${event.fencingToken}/${event.operation}`;
+  return attemptMarkOf(event) ?? `${event.keyHash}/${event.fencingToken}/${event.operation}`;
 }
 
 /** How the attempt ended that the event is of; undefined where it goes on. Every attempt ends once. */

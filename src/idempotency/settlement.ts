@@ -1,6 +1,6 @@
 import { Stopwatch } from "../clock.ts";
 import { EvenkeelError, type EvenkeelErrorCode } from "../errors.ts";
-import { ATTEMPT, errorTypeOf, type LeaseLossReason } from "../events.ts";
+import { errorTypeOf, type LeaseLossReason, markAttempt } from "../events.ts";
 import { sameFingerprint } from "../execution-record.ts";
 import type {
   CommittedOutcome,
@@ -24,7 +24,6 @@ import { waitForSettlement } from "./waiting.ts";
 interface AttemptMark {
   readonly attempt: number;
   readonly fencingToken: number;
-  readonly [ATTEMPT]: object;
 }
 
 /** The events that tell which attempt they are of, without that. */
@@ -54,7 +53,7 @@ export class Settlement<O> {
     this.#execution = execution;
     this.#holder = holder;
     this.#attempt = attempt;
-    this.#mark = { attempt, fencingToken: holder.token, [ATTEMPT]: Object.freeze({}) };
+    this.#mark = markAttempt({ attempt, fencingToken: holder.token });
     this.#lease = lease;
     this.#started = started;
     this.#commitSent = started;

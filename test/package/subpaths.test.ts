@@ -23,6 +23,8 @@ const SUBPATHS = [
   "evenkeel/dashboard",
   "evenkeel/testing",
 ];
+/** What can't be imported without what it is made for. */
+const NEEDS_PEER = ["evenkeel/otel"];
 const SHIMS = ["express", "fastify", "fetch", "koa"];
 
 let consumer: PackedConsumer;
@@ -87,7 +89,7 @@ describe("the packed package", () => {
 
 describe("every subpath", () => {
   it("gives ESM and CommonJS the same names, with no driver and no framework installed", async () => {
-    const list = JSON.stringify(SUBPATHS);
+    const list = JSON.stringify(SUBPATHS.filter((path) => !NEEDS_PEER.includes(path)));
     const asEsm = await consumer.run(
       "names.mjs",
       `const names = {};
@@ -111,6 +113,16 @@ describe("every subpath", () => {
     expect(names["evenkeel/koa"]).toEqual(["idempotency", "openApiFragment"]);
     expect(names["evenkeel/testing"]).toEqual(
       expect.arrayContaining(["ManualClock", "faultyStore", "seededRandom", "storeConformance"]),
+    );
+  });
+
+  it("of telemetry asks for the API that it speaks to, and is there with it", async () => {
+    const script = `import("evenkeel/otel").then(({ instrument }) => console.log(typeof instrument), ({ message }) => console.log(message));`;
+    expect(await consumer.run("no-api.mjs", script)).toMatch(/^Cannot find package '@opentelemetry\/api'.*\n$/);
+    await consumer.link("@opentelemetry/api");
+    expect(await consumer.run("api.mjs", script)).toBe("function\n");
+    expect(await consumer.run("api.cjs", 'console.log(typeof require("evenkeel/otel").instrument);')).toBe(
+      "function\n",
     );
   });
 

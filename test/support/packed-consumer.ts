@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
@@ -73,8 +73,10 @@ export async function packedConsumer(): Promise<PackedConsumer> {
   await writeFile(join(folder, "package.json"), '{ "name": "consumer", "private": true }');
   // Copied, so that what types ask of other types is looked for here, and not among the packages of the checkout.
   await cp(join(ROOT, "node_modules", "@types"), join(folder, "node_modules", "@types"), { recursive: true });
-  const link = (name: string): Promise<void> => {
-    return symlink(join(ROOT, "node_modules", name), join(folder, "node_modules", name));
+  const link = async (name: string): Promise<void> => {
+    const path = join(folder, "node_modules", name);
+    await mkdir(dirname(path), { recursive: true });
+    await symlink(join(ROOT, "node_modules", name), path);
   };
   for (const name of ["zod", "undici-types"]) await link(name);
   return {
