@@ -196,7 +196,11 @@ export function sqliteExecutions({ connection, tables, clock, storeKeys }: Sqlit
     },
 
     countExpired(call) {
-      return connection.read(call, (on) => on.statement(sql.countExpired).get(now()) as { count: number });
+      return connection.read(call, (on) => {
+        // Rows of node:sqlite have no prototype.
+        const { count } = on.statement(sql.countExpired).get(now()) as { count: number };
+        return { count };
+      });
     },
 
     watch: (id, wake) => watchers.watch(id, wake),
