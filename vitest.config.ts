@@ -21,8 +21,8 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     globalSetup: "test/support/global-setup.ts",
-    // Most tests wait for engines and leases: a second file at once costs little, a third makes both cores too busy for them.
-    maxWorkers: 2,
+    // Most tests wait for engines, leases and processes: on two cores a third file at once takes a fifth of the time off, a fourth little.
+    maxWorkers: 3,
     // Tests start processes that share two cores with them.
     testTimeout: 120_000,
     hookTimeout: 120_000,
