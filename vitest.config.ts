@@ -21,7 +21,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     globalSetup: "test/support/global-setup.ts",
-    // Most tests wait for engines, leases and processes: on two cores a third file at once takes a fifth of the time off, a fourth little.
+    // Most tests wait for engines, leases and processes: on two cores a third file at once takes a fifth of the time off.
     maxWorkers: 3,
     // Tests start processes that share two cores with them.
     testTimeout: 120_000,
