@@ -1,3 +1,4 @@
+import { divisionLeaseOf } from "../../src/coordination/division-lease.ts";
 import type { LeaseView } from "../../src/store.ts";
 
 /** A member of a division. */
@@ -18,25 +19,20 @@ export interface Division {
   readonly owners: ReadonlyMap<number, string>;
 }
 
-/** `shards:<name>/members/<member>` and `shards:<name>/shards/<number>`, held as `<weight or member> of <count>`: see `ShardLeases`. */
-const NAME = /^shards:([^/]*)\/(members|shards)\/([^/]*)$/;
-
 /** The divisions that leases tell of, by name. */
 export function divisionsOf(leases: readonly LeaseView[]): Division[] {
   const divisions = new Map<
     string,
     { weights: Map<string, number>; counts: Set<number>; owners: Map<number, string> }
   >();
-  for (const { name, holder } of leases) {
-    const [, division, part, what] = NAME.exec(name) ?? [];
-    const [, who, count] = /^(.*) of (\d+)$/s.exec(holder) ?? [];
-    if (division === undefined || what === undefined || who === undefined) continue;
-    const key = unescaped(division);
-    const entry = divisions.get(key) ?? { weights: new Map(), counts: new Set(), owners: new Map() };
-    divisions.set(key, entry);
-    entry.counts.add(Number(count));
-    if (part === "members") entry.weights.set(unescaped(what), Number(who));
-    else entry.owners.set(Number(what), who);
+  for (const lease of leases) {
+    const told = divisionLeaseOf(lease);
+    if (told === undefined) continue;
+    const entry = divisions.get(told.division) ?? { weights: new Map(), counts: new Set(), owners: new Map() };
+    divisions.set(told.division, entry);
+    entry.counts.add(told.shards);
+    if (told.kind === "member") entry.weights.set(told.member, told.weight);
+    else entry.owners.set(told.shard, told.holder);
   }
   return [...divisions]
     .sort(([a], [b]) => (a < b ? -1 : 1))
@@ -50,12 +46,4 @@ export function divisionsOf(leases: readonly LeaseView[]): Division[] {
 
 function shardsOf(member: string, owners: ReadonlyMap<number, string>): number {
   return [...owners.values()].filter((owner) => owner === member).length;
-}
-
-function unescaped(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }
