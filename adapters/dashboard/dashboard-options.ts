@@ -62,7 +62,7 @@ export interface DashboardSettings {
 }
 
 const OWNER = "dashboard";
-const RECONCILER_METHODS = ["status", "plan", "approve", "pause", "resume", "wake", "metrics"] as const;
+const RECONCILER_METHODS = ["status", "plan", "approve", "pause", "resume", "wake"] as const;
 
 const RULES: OptionRules = {
   store: rules.custom("a LedgerStore", isWholeStore),
@@ -87,7 +87,7 @@ export function dashboardSettings(options: DashboardOptions): DashboardSettings 
   acceptOptions(OWNER, RULES, options);
   const { store, reconcilers = [], basePath } = options;
   if (store === undefined) throw invalidOptions(OWNER, `store must be ${RULES["store"]?.says}`);
-  const byName = new Map(reconcilers.map((reconciler) => [nameOf(reconciler), reconciler]));
+  const byName = new Map(reconcilers.map((reconciler) => [reconciler.name, reconciler]));
   if (byName.size < reconcilers.length) throw invalidOptions(OWNER, "two reconcilers have the same name");
   return {
     store,
@@ -110,12 +110,6 @@ export function normalizedPath(basePath: string): string {
   return new URL(`http://localhost${basePath}`).pathname.replace(/\/+$/, "");
 }
 
-/** A reconciler tells its name in all of its metrics. */
-function nameOf(reconciler: Reconciler): string {
-  const [sample] = reconciler.metrics();
-  return sample?.labels["name"] ?? "";
-}
-
 function isWholeStore(value: unknown): boolean {
   const { resources, leases } = (value ?? {}) as Partial<Record<keyof LedgerStore, Record<string, unknown>>>;
   const has = (part: Record<string, unknown> | undefined, name: string) => typeof part?.[name] === "function";
@@ -124,7 +118,8 @@ function isWholeStore(value: unknown): boolean {
 
 function isReconciler(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
-  return RECONCILER_METHODS.every((name) => typeof (value as Record<string, unknown>)[name] === "function");
+  const isNamed = typeof (value as Partial<Reconciler>).name === "string";
+  return isNamed && RECONCILER_METHODS.every((name) => typeof (value as Record<string, unknown>)[name] === "function");
 }
 
 function isNote(value: unknown): boolean {

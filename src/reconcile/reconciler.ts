@@ -46,6 +46,8 @@ const STOP_RULES: OptionRules = {
  * ```
  */
 export class Reconciler<Spec = unknown> {
+  /** The option `name`: the group that it looks after. */
+  readonly name: string;
   // Of any spec: otherwise a reconciler of one spec could not stand in a list of reconcilers.
   readonly #settings: ReconcilerSettings<never>;
   readonly #ledger: ResourceLedger<never>;
@@ -65,6 +67,7 @@ export class Reconciler<Spec = unknown> {
   constructor(options: ReconcilerOptions<Spec>) {
     this.#settings = reconcilerSettings(options) as ReconcilerSettings<never>;
     const { store, name, clock, random, storeTimeoutMs, staleAfterMs } = this.#settings;
+    this.name = name;
     this.#ledger = new ResourceLedger<never>({ store, group: name, clock, random, storeTimeoutMs });
     this.#grace = new GracePeriod(clock, staleAfterMs);
     this.#runner = new PassRunner(this.#settings, {
