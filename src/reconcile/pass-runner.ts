@@ -7,10 +7,10 @@ import { type Interruption, PassExecution } from "./pass-execution.ts";
 import { type BareEvent, PassNotes } from "./pass-notes.ts";
 import { finishedOf, heldAfter, notBegunAfter, shown, standsOf } from "./pass-report.ts";
 import type { Explanation, HeldAction, HeldBy, PassReport, Plan } from "./planned.ts";
+import { RaisedEpochs } from "./raised-epochs.ts";
 import type { GroupStanding } from "./reconciler-status.ts";
 import { Retries, recordRetry } from "./retries.ts";
 import type { ReconcilerSettings } from "./settings.ts";
-import { ShardFences } from "./shard-fences.ts";
 import { isConverged, Standing } from "./standing.ts";
 import type { Step, StepOutcome } from "./step.ts";
 import { Survey } from "./survey.ts";
@@ -59,7 +59,7 @@ export class PassRunner<Spec> {
   readonly #standing: Standing<Spec>;
   readonly #nextPasses: NextPasses;
   readonly #notes: PassNotes<Spec>;
-  readonly #fences: ShardFences;
+  readonly #epochs: RaisedEpochs;
   readonly #generationOf = new WeakMap<Step, number>();
   /** Steps whose pass did not wait for them. */
   readonly #late = new WeakSet<Step>();
@@ -76,7 +76,7 @@ export class PassRunner<Spec> {
       onLateFailure: (error) => hooks.emit({ type: "pass_failed", error }),
     });
     this.#survey = new Survey(settings, this.#retries, (id) => this.#execution.isBusy(id));
-    this.#fences = new ShardFences(settings as ReconcilerSettings<never>);
+    this.#epochs = new RaisedEpochs(settings as ReconcilerSettings<never>);
     this.#standing = new Standing(settings, () => this.#notes.metrics.fenced());
     this.#nextPasses = new NextPasses(settings as ReconcilerSettings<never>, (moment) =>
       this.#survey.reader.local(moment),
@@ -99,14 +99,14 @@ export class PassRunner<Spec> {
 
   async run(terms: PassTerms): Promise<PassResult> {
     terms.signal?.throwIfAborted();
-    await this.#raiseFences();
+    await this.#raiseEpochs();
     const stopwatch = new Stopwatch(this.#settings.clock);
     return this.#carryOut(await this.#survey.look(this.#lookTerms(terms, "real")), terms, stopwatch);
   }
 
   /** @throws EvenkeelError `INVALID_OPTIONS` if the plan is another one by now. */
   async approve(terms: PassTerms, hash: string): Promise<PassResult> {
-    await this.#raiseFences();
+    await this.#raiseEpochs();
     const stopwatch = new Stopwatch(this.#settings.clock);
     return this.#carryOut(await this.#survey.look(this.#lookTerms(terms, "dry"), hash), terms, stopwatch);
   }
@@ -212,16 +212,16 @@ export class PassRunner<Spec> {
 
   /** Those that may be taken, and those of shards that came while the ledger was looked at, and wait until it has been under their epochs. */
   #divided(steps: readonly Step[]): [may: readonly Step[], early: readonly HeldAction[]] {
-    const isEarly = new Set(steps.filter(({ id }) => this.#fences.isUnraised(id)));
+    const isEarly = new Set(steps.filter(({ id }) => this.#epochs.isUnraised(id)));
     if (isEarly.size === 0) return [steps, []];
     const early = Array.from(isEarly, (step): HeldAction => ({ ...shown(step), heldBy: "notOwner" }));
     for (const action of early) this.#notes.held(action);
     return [steps.filter((step) => !isEarly.has(step)), early];
   }
 
-  async #raiseFences(): Promise<void> {
+  async #raiseEpochs(): Promise<void> {
     if (this.#hooks.isPaused() || !(this.#settings.leader?.isLeader() ?? true)) return;
-    for (const error of await this.#fences.raise()) this.#hooks.emit({ type: "pass_failed", error });
+    for (const error of await this.#epochs.raise()) this.#hooks.emit({ type: "pass_failed", error });
   }
 
   #takeGeneration(generation: number): void {

@@ -131,6 +131,30 @@ describe("two reconcilers with an elector each", () => {
     await stopAll(clock, first, second);
   });
 
+  it("refuse a write of the first that arrives after the second has looked, and found nothing to do", async () => {
+    const { clock, ledger, first, second, answers } = await setUpPair();
+    await ledger.setDesired(1);
+    expect((await first.reconciler.reconcile()).converged).toBe(true);
+    await ledger.heartbeat("web-0");
+    await clock.advance(30_001);
+    // It takes it for dead, and is cut off before that is written down.
+    first.writes.fault = { delayMs: 20_000 };
+    const late: Promise<unknown> = first.reconciler.reconcile().catch((error: unknown) => error);
+    await clock.advance(0);
+    first.network.cut("both");
+    await ledger.heartbeat("web-0");
+    answers.length = 0;
+    await untilItLeads(clock, second);
+    expect(await second.reconciler.reconcile()).toMatchObject({ converged: true, actions: [] });
+    expect(answers).toEqual([`decided ${second.elector.epoch}`]);
+    await clock.advance(60_000);
+    await late;
+    expect(answers.length).toBeGreaterThan(1);
+    expect(new Set(answers.slice(1))).toEqual(new Set(["fenced 1"]));
+    expect(await ledger.get("web-0")).toMatchObject({ state: "PROVISIONED", incarnation: 1 });
+    await stopAll(clock, first, second);
+  });
+
   it("declare nobody dead for staleAfterMs after the second was elected", async () => {
     const { clock, ledger, first, second, made } = await setUpPair();
     await ledger.setDesired(1);

@@ -31,7 +31,7 @@ const LEADER = { identity: "copy-2", epoch: 7 };
 
 function row(id: string, rest: Partial<RowSeen> = {}): RowSeen {
   const identity = { at: 1_000, group: GROUP, id, incarnation: 1, externalId: id === "a" ? "101" : "102" };
-  return { ...identity, state: "PROVISIONED", version: 3, fencingToken: 5, ...rest };
+  return { ...identity, state: "PROVISIONED", version: 3, fencingToken: 5, silentMs: 400, ...rest };
 }
 
 const ROWS = [row("a"), row("b", { incarnation: 2 })];
@@ -184,6 +184,16 @@ describe("the judge of chaos", () => {
       ledger({ rows: [row("a"), row("b", { incarnation: 2, state: "PENDING" })] }),
       /b#2 is PENDING/,
     ],
+    [
+      "a worker has not been heard of",
+      ledger({ rows: [row("a", { silentMs: 2_501 }), ROWS[1] as RowSeen] }),
+      /a#1 .* 2501 ms/,
+    ],
+    [
+      "a worker has never beaten",
+      ledger({ rows: ROWS.map(({ silentMs, ...never }) => never) }),
+      /a#1 has never beaten\n.*b#2 has never beaten/,
+    ],
     ["a row is left over", ledger({ rows: [...ROWS, row("c")] }), /rows of the ledger: too many c/],
     ["a row is missing", ledger({ rows: [row("a")] }), /rows of the ledger: missing b/],
     ["the group is gone", both({ groups: [] }), /the ledger has no group worker/],
@@ -303,7 +313,7 @@ describe("the judge of chaos", () => {
       },
       /from epoch 7 back to 5/,
     ],
-    ["a leader writes without its epoch", ledger({ epoch: 0 }), /its writes are of epoch 0, and epoch 7 leads/],
+    ["a leader writes without its epoch", ledger({ epoch: 0 }), /worker stands under epoch 0, and epoch 7 leads/],
     [
       "a row's version goes down",
       { rows: [row("a", { version: 4 }), row("a", { version: 3 })] },

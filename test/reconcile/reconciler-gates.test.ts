@@ -1,4 +1,5 @@
 import { Reconciler, type ReconcilerOptions } from "evenkeel";
+import type { FaultPlan } from "evenkeel/testing";
 import { describe, expect, it } from "vitest";
 import { actionsOf, conditionsOf, deferred, fakeLeader, heldOf, settle, writesIn } from "./reconciler-kit.ts";
 import { fakeFleet, setUpReconciler } from "./set-up.ts";
@@ -106,6 +107,49 @@ describe("a leadership that ends in the middle of a pass", () => {
 });
 
 describe("the epoch", () => {
+  it("is made known before the ledger is read, once a leadership, also where there is nothing else to write", async () => {
+    const { reconciler, leader, store, storeCalls } = setUpLed(5);
+    const known = async () => (await store.resources.getDesired("web", { timeoutMs: 1_000 })).epoch;
+    await reconciler.setDesired(1);
+    await reconciler.reconcile();
+    leader.lead(7);
+    storeCalls.length = 0;
+    expect((await reconciler.reconcile()).actions).toEqual([]);
+    expect(storeCalls[0]).toBe("resources.apply");
+    expect(writesIn(storeCalls)).toEqual(["resources.apply"]);
+    expect(await known()).toBe(7);
+    storeCalls.length = 0;
+    for (let pass = 0; pass < 5; pass += 1) await reconciler.reconcile();
+    expect(writesIn(storeCalls)).toEqual([]);
+  });
+
+  it("is made known by the next pass where the answer was lost for good", async () => {
+    let isDown = true;
+    const leader = fakeLeader(5);
+    const decide: FaultPlan["decide"] = ({ operation }) =>
+      isDown && operation === "resources.apply" ? "lostRequest" : undefined;
+    const { reconciler, store, clock } = setUpReconciler({ leader }, { decide });
+    await reconciler.setDesired(0);
+    const failed = reconciler.reconcile().catch((error: unknown) => error);
+    await clock.advance(6_000);
+    expect(await failed).toMatchObject({ code: "STORE_UNAVAILABLE" });
+    isDown = false;
+    await reconciler.reconcile();
+    expect((await store.resources.getDesired("web", { timeoutMs: 1_000 })).epoch).toBe(5);
+  });
+
+  it("is not told by who only asks, or is paused", async () => {
+    const { reconciler, storeCalls } = setUpLed(5);
+    await reconciler.setDesired(1);
+    storeCalls.length = 0;
+    await reconciler.plan();
+    await reconciler.status();
+    await reconciler.explain("web-0");
+    reconciler.pause();
+    await reconciler.reconcile();
+    expect(writesIn(storeCalls)).toEqual([]);
+  });
+
   it("is on every write, and a later one fences all of them", async () => {
     const { reconciler, store, ledger, clock } = setUpLed(5);
     await reconciler.setDesired(2);

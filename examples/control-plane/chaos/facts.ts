@@ -101,6 +101,8 @@ export interface RowSeen {
   readonly version: number;
   readonly fencingToken: number;
   readonly externalId?: string;
+  /** For how long it had not beaten, in milliseconds; absent where it never had. */
+  readonly silentMs?: number;
 }
 
 export interface LeaderSeen {

@@ -1,8 +1,8 @@
-import type { Facts, LeaderSeen, RowSeen } from "./facts.ts";
+import type { Facts, LeaderSeen, RowSeen, Snapshot } from "./facts.ts";
 
 /**
  * Signs of a write of a former leader, as far as a ledger tells: one that was made for the purpose and not fenced; a group whose epoch
- * went down, or is not that of who leads although it has written; a row that went back.
+ * went down, or is not that of who leads; a row that went back.
  */
 export function staleWrites({
   probes,
@@ -18,10 +18,15 @@ export function staleWrites({
     if (epoch < (highest.get(group) ?? 0)) wrong.push(`${group}: from epoch ${highest.get(group)} back to ${epoch}`);
     highest.set(group, Math.max(epoch, highest.get(group) ?? 0));
   }
-  for (const { name, epoch } of settled.groups)
-    if (settled.leader !== undefined && epoch !== settled.leader.epoch)
-      wrong.push(`${name}: its writes are of epoch ${epoch}, and epoch ${settled.leader.epoch} leads`);
-  return [...wrong, ...rowsThatWentBack(rows)];
+  return [...wrong, ...otherEpochs(settled), ...rowsThatWentBack(rows)];
+}
+
+/** Groups that don't stand under the epoch of who leads: a new leader makes it known with its first pass, also where it has nothing to do. */
+export function otherEpochs({ leader, groups }: Snapshot): string[] {
+  if (leader === undefined) return [];
+  return groups
+    .filter(({ epoch }) => epoch !== leader.epoch)
+    .map(({ name, epoch }) => `${name} stands under epoch ${epoch}, and epoch ${leader.epoch} leads`);
 }
 
 /** What may follow a state within an incarnation. A look may miss what was between: each has all that can come later. */

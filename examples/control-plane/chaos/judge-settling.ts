@@ -1,5 +1,11 @@
 import type { CopySnapshot, GroupSnapshot, Snapshot, WorkerLine, WorkerProcess } from "./facts.ts";
 
+/**
+ * What beat this short ago, in milliseconds, will not be replaced while one looks once more. A worker beats five times as often; one that
+ * was frozen until just now has not yet.
+ */
+export const FRESH_MS = 2_500;
+
 /** Ids by the names of their groups. */
 export type Expected = ReadonlyMap<string, readonly string[]>;
 
@@ -25,8 +31,11 @@ export function unsettled({ leader, groups, copies, processes }: Snapshot, expec
         ids,
       ),
     );
-    for (const { id, incarnation, state } of group.rows)
+    for (const { id, incarnation, state, silentMs } of group.rows) {
       if (state !== "PROVISIONED") wrong.push(`${name}: ${id}#${incarnation} is ${state}`);
+      if (silentMs === undefined) wrong.push(`${name}: ${id}#${incarnation} has never beaten`);
+      else if (silentMs > FRESH_MS) wrong.push(`${name}: ${id}#${incarnation} was last heard of ${silentMs} ms ago`);
+    }
     wrong.push(...differentProcesses(group, rows, processes));
     for (const copy of copies) wrong.push(...differentState(copy, group, rows, leader));
   }

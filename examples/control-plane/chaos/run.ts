@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type LedgerStore, ResourceLedger } from "evenkeel";
-import { send } from "./client.ts";
+import { type Reply, send } from "./client.ts";
 import { runClients } from "./clients.ts";
 import { Copy } from "./copy.ts";
 import { Delivery } from "./delivery.ts";
@@ -10,7 +10,8 @@ import { diceOf } from "./dice.ts";
 import type { Facts, MismatchFacts, RequestFacts, Snapshot, TakeoverFacts } from "./facts.ts";
 import { injectFaults, startAgain } from "./faults.ts";
 import { judge } from "./judge.ts";
-import { type Expected, unsettled } from "./judge-settling.ts";
+import { otherEpochs } from "./judge-epochs.ts";
+import { type Expected, FRESH_MS, unsettled } from "./judge-settling.ts";
 import { startLedgerProxy } from "./ledger-proxy.ts";
 import { addressOf, type ChaosOptions } from "./options.ts";
 import { PATIENCE_MS, until } from "./patience.ts";
@@ -21,7 +22,7 @@ import { workerLines } from "./worker-processes.ts";
 
 /** So short that there is something to watch, and so long that a busy machine keeps up. */
 const LEASE_MS = 3_000;
-const STALE_MS = 5_000;
+const STALE_MS = 2 * FRESH_MS;
 /** Replacements of what ended again and again wait longest. */
 const SETTLES_WITHIN_MS = 2 * PATIENCE_MS;
 /** Some resyncs of the control plane. */
@@ -115,8 +116,14 @@ export async function runChaos(options: RunOptions): Promise<Report> {
   for (const letter of asked.forgeries) {
     const [copy] = copies;
     if (copy?.url === undefined) break;
-    const reply = await send({ name: copy.name, url: copy.url }, letter);
-    mismatches.push({ key: letter.key, status: reply.kind === "answer" ? reply.answer.status : 0 });
+    const addressee = { name: copy.name, url: copy.url };
+    let reply: Reply | undefined;
+    // Nobody may be able to say yet.
+    await until(async () => {
+      reply = await send(addressee, letter);
+      return reply.kind === "answer";
+    });
+    mismatches.push({ key: letter.key, status: reply?.kind === "answer" ? reply.answer.status : 0 });
   }
   const settled = await settle(snapshot, new Map(asked.groups.map(({ name, expected }) => [name, expected])));
   const settledAfterMs = Math.round(performance.now() - overAt);
@@ -155,7 +162,7 @@ async function settle(snapshot: () => Promise<Snapshot>, expected: Expected): Pr
   await until(
     async () => {
       last = await snapshot();
-      return unsettled(last, expected).length === 0;
+      return unsettled(last, expected).length === 0 && otherEpochs(last).length === 0;
     },
     { withinMs: SETTLES_WITHIN_MS, everyMs: 300 },
   );

@@ -46,10 +46,15 @@ async function groupSnapshot(store: LedgerStore, group: string): Promise<GroupSn
 }
 
 /** The part of a row that is recorded. */
-export function rowSeen(row: Omit<RowSeen, "at"> & { readonly readAt: number }): RowSeen {
-  const { readAt: at, group, id, incarnation, state, version, fencingToken, externalId } = row;
-  const all = { at, group, id, incarnation, state, version, fencingToken };
-  return externalId === undefined ? all : { ...all, externalId };
+export function rowSeen(
+  row: Omit<RowSeen, "at" | "silentMs"> & { readonly readAt: number; readonly lastHeartbeatAt?: number },
+): RowSeen {
+  const { readAt: at, group, id, incarnation, state, version, fencingToken, externalId, lastHeartbeatAt } = row;
+  return {
+    ...{ at, group, id, incarnation, state, version, fencingToken },
+    ...(externalId === undefined ? {} : { externalId }),
+    ...(lastHeartbeatAt === undefined ? {} : { silentMs: at - lastHeartbeatAt }),
+  };
 }
 
 async function copySnapshot({ name, url }: { name: string; url: string | undefined }): Promise<CopySnapshot> {
