@@ -1,4 +1,5 @@
 import { RedisKeys } from "../stores/redis-keys.ts";
+import { textOfReply } from "../stores/redis-reply.ts";
 import { found, type Verdict } from "./doctor-check.ts";
 import type { ScannedRedis } from "./doctor-redis-records.ts";
 import { MOST_IDS, unreadableLeasesVerdict } from "./doctor-unreadable.ts";
@@ -26,9 +27,9 @@ export async function unreadableRedisLeases({ ask, prefix, limits }: ScannedRedi
       );
     }
     const [next, pairs] = page;
-    cursor = textOf(next);
+    cursor = textOfReply(next);
     for (let at = 0; at < pairs.length; at += 2) {
-      if (!isLease(textOf(pairs[at + 1]))) unreadable.add(textOf(pairs[at]));
+      if (!isLease(textOfReply(pairs[at + 1]))) unreadable.add(textOfReply(pairs[at]));
     }
     seen += pairs.length / 2;
   } while (cursor !== "0" && seen < limits.records && unreadable.size < MOST_IDS);
@@ -40,8 +41,4 @@ function isLease(packed: string): boolean {
   const [epoch = 0, renewals = -1, durationMs = 0, expiresAt = -1] = numbers.map(Number);
   const isWhole = [epoch, renewals, durationMs, expiresAt].every(Number.isSafeInteger);
   return isWhole && epoch > 0 && renewals >= 0 && durationMs > 0 && expiresAt >= 0;
-}
-
-function textOf(value: unknown): string {
-  return Buffer.isBuffer(value) ? value.toString("utf8") : String(value);
 }

@@ -1,4 +1,5 @@
 import type { AskRedis } from "../stores/redis-client.ts";
+import { textOfReply } from "../stores/redis-reply.ts";
 import type { Verdict } from "./doctor-check.ts";
 import type { DoctorLimits } from "./doctor-limits.ts";
 import { MOST_IDS, unreadableVerdict } from "./doctor-unreadable.ts";
@@ -25,8 +26,8 @@ export async function unreadableRedisRecords({ ask, prefix, limits }: ScannedRed
   do {
     const scan = ["SCAN", cursor, "MATCH", pattern, "COUNT", String(SCANNED_AT_ONCE)];
     const [next, found] = (await ask(scan)) as [unknown, unknown[]];
-    cursor = textOf(next);
-    const keys = found.map(textOf);
+    cursor = textOfReply(next);
+    const keys = found.map(textOfReply);
     seen += keys.length;
     const heads = await Promise.all(keys.map((key) => headOf(ask, key)));
     for (const [at, key] of keys.entries()) {
@@ -41,14 +42,10 @@ export async function unreadableRedisRecords({ ask, prefix, limits }: ScannedRed
 
 async function headOf(ask: AskRedis, key: string): Promise<string> {
   try {
-    return textOf(await ask(["GETRANGE", key, "0", String(HEAD_BYTES)]));
+    return textOfReply(await ask(["GETRANGE", key, "0", String(HEAD_BYTES)]));
   } catch (error) {
     // No text at all.
     if (error instanceof Error && error.message.includes("WRONGTYPE")) return "?";
     throw error;
   }
-}
-
-function textOf(value: unknown): string {
-  return Buffer.isBuffer(value) ? value.toString("latin1") : String(value);
 }

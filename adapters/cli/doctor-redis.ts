@@ -2,6 +2,7 @@ import type { Clock } from "../../src/clock.ts";
 import { connectRedis } from "../open/redis-client.ts";
 import type { AskRedis } from "../stores/redis-client.ts";
 import { redisClientOf } from "../stores/redis-client-detection.ts";
+import { textOfReply } from "../stores/redis-reply.ts";
 import { type Check, type Examination, examine, reasonOf } from "./doctor-check.ts";
 import type { DoctorLimits } from "./doctor-limits.ts";
 import { clockVerdict, latencyVerdict } from "./doctor-machine.ts";
@@ -44,7 +45,7 @@ const CHECKS: readonly Check<RedisSubject>[] = [
     id: "redis-clock",
     look: ({ ask, clock, limits }) =>
       clockVerdict("Redis", clock, limits, async () => {
-        const [seconds, micros] = ((await ask(["TIME"])) as unknown[]).map((part) => Number(textOf(part)));
+        const [seconds, micros] = ((await ask(["TIME"])) as unknown[]).map((part) => Number(textOfReply(part)));
         return (seconds as number) * 1_000 + (micros as number) / 1_000;
       }),
   },
@@ -59,7 +60,7 @@ const CHECKS: readonly Check<RedisSubject>[] = [
 /** INFO and CONFIG, whatever of them the user may ask for. */
 async function settingsOf(ask: AskRedis): Promise<Pick<RedisSettings, "info" | "config">> {
   return {
-    info: await toldBy(ask, ["INFO"], (reply) => infoIn(textOf(reply))),
+    info: await toldBy(ask, ["INFO"], (reply) => infoIn(textOfReply(reply))),
     config: await toldBy(ask, ["CONFIG", "GET", "*"], pairsIn),
   };
 }
@@ -83,14 +84,10 @@ function infoIn(text: string): ReadonlyMap<string, string> {
 
 /** A list of names and values, or by RESP3 a map or an object. */
 function pairsIn(reply: unknown): ReadonlyMap<string, string> {
-  if (reply instanceof Map) return new Map([...reply].map(([name, value]) => [textOf(name), textOf(value)]));
+  if (reply instanceof Map) return new Map([...reply].map(([name, value]) => [textOfReply(name), textOfReply(value)]));
   if (!Array.isArray(reply)) {
-    return new Map(Object.entries((reply ?? {}) as object).map(([name, value]) => [name, textOf(value)]));
+    return new Map(Object.entries((reply ?? {}) as object).map(([name, value]) => [name, textOfReply(value)]));
   }
   const names = reply.filter((_, index) => index % 2 === 0);
-  return new Map(names.map((name, index) => [textOf(name), textOf(reply[index * 2 + 1])]));
-}
-
-function textOf(value: unknown): string {
-  return Buffer.isBuffer(value) ? value.toString("utf8") : String(value);
+  return new Map(names.map((name, index) => [textOfReply(name), textOfReply(reply[index * 2 + 1])]));
 }

@@ -2,6 +2,7 @@ import type { Clock } from "../../src/clock.ts";
 import { EvenkeelError } from "../../src/errors.ts";
 import type { AskRedis, RedisClient } from "./redis-client.ts";
 import { redisError, unavailable } from "./redis-errors.ts";
+import { textOfReply } from "./redis-reply.ts";
 
 /** The format of ledgers that this version reads and writes. It writes no key of it: where there is none it is this. */
 const FORMAT = 1;
@@ -75,7 +76,7 @@ async function formatOf(client: RedisClient, key: string, boundMs: number, clock
   try {
     const ask: AskRedis = (args) => client.send(key, args, giveUp.signal);
     const stored = await inTime(optional(ask, ["GET", key]), boundMs, clock);
-    return stored === undefined || stored === null ? undefined : textOf(stored);
+    return stored === undefined || stored === null ? undefined : textOfReply(stored);
   } finally {
     giveUp.abort();
   }
@@ -100,7 +101,7 @@ function inTime<T>(answer: Promise<T>, boundMs: number, clock: Clock): Promise<T
 /** INFO tells all in one round trip, also where CONFIG is denied, as managed services do. */
 async function settingsOf(ask: AskRedis): Promise<ServerSettings> {
   const info = await optional(ask, ["INFO"]);
-  const told = info === undefined ? {} : settingsIn(textOf(info));
+  const told = info === undefined ? {} : settingsIn(textOfReply(info));
   if (told.policy !== undefined) return told;
   const policy = await optional(ask, ["CONFIG", "GET", "maxmemory-policy"]);
   return policy === undefined ? told : { ...told, ...policyIn(policy) };
@@ -132,15 +133,11 @@ function policyIn(reply: unknown): ServerSettings {
     : reply instanceof Map
       ? [...reply.values()][0]
       : Object.values((reply ?? {}) as object)[0];
-  return optionalField("policy", value === undefined ? undefined : textOf(value));
+  return optionalField("policy", value === undefined ? undefined : textOfReply(value));
 }
 
 function optionalField(name: keyof ServerSettings, value: string | undefined): ServerSettings {
   return value === undefined ? {} : { [name]: value };
-}
-
-function textOf(value: unknown): string {
-  return Buffer.isBuffer(value) ? value.toString("utf8") : String(value);
 }
 
 function isOlder(version: string): boolean {

@@ -214,17 +214,17 @@ describeRedisServers("evenkeel doctor of a Redis", () => {
     }
   });
 
-  it("finds records that lists leave out, and names no key", async () => {
-    const store = redisStore(admin);
+  it.each(["evenkeel:", "größe:"])("finds records under %s that lists leave out, and names no key", async (prefix) => {
+    const store = redisStore(admin, { keyPrefix: prefix });
     const pay = withIdempotency(() => "paid", { store, operation: "pay" });
     for (let key = 0; key < 5; key += 1) await pay({}, { key: `key-${key}` });
     await store.close();
-    expect((await examined(server.url)).isFine("executions-unreadable")).toBe(true);
-    const [first = "", second = ""] = (await admin.keys("evenkeel:{*}:x:*")).sort();
+    expect((await examined(server.url, { prefix })).isFine("executions-unreadable")).toBe(true);
+    const [first = "", second = ""] = (await admin.keys(`${prefix}{*}:x:*`)).sort();
     await admin.set(first, "2 of a later version", { KEEPTTL: true });
     await admin.del(second);
     await admin.hSet(second, "a", "b");
-    const [finding] = (await examined(server.url)).of("executions-unreadable");
+    const [finding] = (await examined(server.url, { prefix })).of("executions-unreadable");
     expect(finding).toMatchObject({ severity: "error", what: expect.stringMatching(/^2 records/) });
     expect(JSON.stringify(finding)).not.toContain("key-");
   });
