@@ -7,8 +7,8 @@ import { type Routes, routes } from "./routes.ts";
 export type { DashboardOptions } from "./dashboard-options.ts";
 export type * from "./dashboard-update.ts";
 
-/** What holds a body that a framework has read. */
-export type ParsedBody = { readonly body?: unknown } | ((...args: never[]) => unknown);
+/** What may hold, as `body`, a body that a framework has read: a request of Fastify or Koa. A function holds none. */
+export type ParsedBody = object;
 
 /** A page that shows a ledger, to be mounted in a server. */
 export interface Dashboard {
@@ -86,7 +86,8 @@ interface NodeExchange {
 
 async function answerNode(served: Routes, basePath: string | undefined, { req, res, parsed }: NodeExchange) {
   // A handler of Express gets the next one there.
-  const body = (typeof parsed === "function" ? undefined : parsed?.body) ?? req.body;
+  const held: { readonly body?: unknown } | undefined = typeof parsed === "function" ? undefined : parsed;
+  const body = held?.body ?? req.body;
   const mount = basePath ?? (typeof req.baseUrl === "string" ? normalizedPath(req.baseUrl) : undefined);
   const path = mount !== undefined && typeof req.originalUrl === "string" ? req.originalUrl : (req.url ?? "/");
   // URLs resolve them, routers do not: what is protected by its path must have no other name.

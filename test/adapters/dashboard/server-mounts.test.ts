@@ -58,7 +58,7 @@ const MOUNTS: Readonly<Record<string, Mount>> = {
       app.use(async (ctx, next) => {
         if (!/^\/ops\/dashboard(\/|$)/.test(ctx.path)) return next();
         ctx.respond = false;
-        board.node(ctx.req, ctx.res);
+        board.node(ctx.req, ctx.res, ctx.request);
       });
       return app.callback();
     },
