@@ -15,26 +15,9 @@ export interface AttemptEnd {
   readonly errorType?: string;
 }
 
-const EXECUTION_EVENTS: Readonly<Record<ExecutionEvent["type"], true>> = {
-  claimed: true,
-  taken_over: true,
-  completed: true,
-  released: true,
-  tombstoned: true,
-  outcome_ignored: true,
-  lease_lost: true,
-  stale_write: true,
-  complete_failed: true,
-  replayed: true,
-  waited: true,
-  rejected: true,
-  mismatch: true,
-  store_error: true,
-};
-
 /** Whether it is an event of an execution. */
 export function isExecutionEvent(event: EvenkeelEvent): event is ExecutionEvent {
-  return Object.hasOwn(EXECUTION_EVENTS, event.type);
+  return "keyHash" in event;
 }
 
 /** What tells an attempt from others: by key, token and operation alone those of two ledgers can look alike. */
