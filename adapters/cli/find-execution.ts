@@ -12,7 +12,7 @@ export const IDENTITY = {
 } as const;
 
 /** What finding a record needs of a command. */
-export type Finding = Pick<
+export type Lookup = Pick<
   CommandContext<{ operation: string | undefined; scope: string | undefined; key: string | undefined }>,
   "argument" | "options" | "store" | "ask"
 >;
@@ -27,7 +27,7 @@ const MOST_NAMED = 5;
  * where there is none.
  * @throws UsageError where nothing, or more than one record, is named.
  */
-export async function findExecution({ argument, options, store, ask }: Finding): Promise<ExecutionView | undefined> {
+export async function findExecution({ argument, options, store, ask }: Lookup): Promise<ExecutionView | undefined> {
   const id = idOf(argument, options);
   const { executions } = await store();
   if (id.length === ID_DIGITS) return ask((call) => executions.get(id, call));
@@ -46,7 +46,7 @@ export function noExecutionText(argument: string | undefined): string {
     : `there is no such execution that can be read; only all ${ID_DIGITS} digits tell whether there is one that can't`;
 }
 
-function idOf(argument: string | undefined, { operation, scope, key }: Finding["options"]): string {
+function idOf(argument: string | undefined, { operation, scope, key }: Lookup["options"]): string {
   if (argument === undefined) {
     if (operation === undefined || key === undefined) throw new UsageError("say an ID, or --operation and --key");
     return recordId(operation, acceptScope(scope ?? ""), acceptKey(key));

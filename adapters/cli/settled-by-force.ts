@@ -3,7 +3,7 @@ import type { ExecutionStore, ExecutionView } from "../../src/store.ts";
 import type { CommandContext } from "./command.ts";
 import { leaseText, statusText } from "./execution-text.ts";
 import { EXIT } from "./exit-status.ts";
-import { type Finding, findExecution, noExecutionText } from "./find-execution.ts";
+import { findExecution, type Lookup, noExecutionText } from "./find-execution.ts";
 import { ChangedMeanwhile, type Seized, seize } from "./seized-execution.ts";
 import { shownName } from "./shown-text.ts";
 import { UsageError } from "./usage-error.ts";
@@ -19,7 +19,7 @@ export interface Intent {
   settle(executions: ExecutionStore, seized: Seized): Promise<"settled" | "lost">;
 }
 
-type Context = Finding & Pick<CommandContext<{ readonly yes: boolean }>, "options"> & CommandContext<unknown>;
+type Context = Lookup & Pick<CommandContext<{ readonly yes: boolean }>, "options"> & CommandContext<unknown>;
 
 /**
  * Finds a record that nobody completed, takes it from its holder and settles it, and says under which tokens. The status to exit
