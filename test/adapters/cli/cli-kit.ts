@@ -84,7 +84,8 @@ function ran(status: number | null, stdout: string, stderr: string): Ran {
   return { status, stdout, stderr, json: () => JSON.parse(stdout) };
 }
 
-function captured(isTTY: boolean) {
+/** A stream of a command, and what it has been given. */
+export function captured(isTTY: boolean) {
   let text = "";
   const stream = new Writable({
     write(chunk, _, done) {

@@ -1,9 +1,9 @@
-import { Writable } from "node:stream";
 import { Interruption } from "../../../adapters/cli/io.ts";
 import { main } from "../../../adapters/cli/main.ts";
 import { watch } from "../../../adapters/cli/watch.ts";
 import { systemClock } from "../../../src/clock.ts";
 import { systemRandom } from "../../../src/random.ts";
+import { captured } from "./cli-kit.ts";
 
 /** `evenkeel watch` in this process. */
 export interface Watching {
@@ -20,19 +20,12 @@ export interface Watching {
 /** Runs `evenkeel watch` for programs, until it is stopped; it asks often. */
 export function watching(argv: readonly string[]): Watching {
   const ending = new AbortController();
-  let text = "";
-  const stream = () =>
-    new Writable({
-      write(chunk, _, done) {
-        text += chunk;
-        done();
-      },
-    });
+  const output = captured(false);
   const ended = main(["watch", "--interval", "20ms", ...argv], [watch], {
-    ...{ stdout: stream(), stderr: stream(), env: {}, signal: ending.signal },
+    ...{ stdout: output.stream, stderr: output.stream, env: {}, signal: ending.signal },
     ...{ clock: systemClock, random: systemRandom, version: "1.2.3" },
   });
-  const lines = (): string[] => text.split("\n").filter((line) => line !== "");
+  const lines = (): string[] => output.text().match(/.+/g) ?? [];
   return {
     lines,
     json: () => lines().map((line) => JSON.parse(line)),
