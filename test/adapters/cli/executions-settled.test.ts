@@ -70,7 +70,7 @@ describe("executions complete", () => {
   ])("refuses %j", async (given, told) => {
     await abandon();
     const before = await ledger.store.executions.get(recordId("pay", "", KEY), CALL);
-    const refused = await executions("complete", ...named, ...given.map((text) => text), "--yes");
+    const refused = await executions("complete", ...named, ...given, "--yes");
     expect(refused).toMatchObject({ status: 2, stdout: "" });
     expect(refused.stderr).toContain(told);
     expect((await ledger.store.executions.get(recordId("pay", "", KEY), CALL))?.token).toBe(before?.token);
