@@ -18,7 +18,7 @@ export async function leasesLook(read: StoreReader): Promise<LeasesFound> {
 }
 
 /** Takes the leases of divisions for those of `ShardCoordinator`; every other is an election. */
-export function leasesFound(leases: readonly LeaseView[]): LeasesFound {
+function leasesFound(leases: readonly LeaseView[]): LeasesFound {
   const elections: ElectionSummary[] = [];
   const divisions = new Map<string, DivisionLease[]>();
   for (const lease of leases) {
