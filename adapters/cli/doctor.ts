@@ -1,7 +1,6 @@
-import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { isEvenkeelError } from "../../src/errors.ts";
-import { acceptUrl } from "../open/open-store.ts";
+import { acceptUrl, sqliteFile } from "../open/store-url.ts";
 import { type CommandContext, command } from "./command.ts";
 import { type Examination, reasonOf, together } from "./doctor-check.ts";
 import { examineLedger } from "./doctor-ledger.ts";
@@ -81,10 +80,9 @@ const NOTHING: Examination = { findings: [], unknown: [], fine: [] };
 async function examineEngine({ url, prefix, clock, timeoutMs, signal }: Examined, limits: DoctorLimits) {
   const { engine, path } = acceptUrl(url);
   switch (engine) {
-    case "sqlite": {
-      const isFile = !path.startsWith(":") && !path.startsWith("file:") && existsSync(resolve(path));
-      return isFile ? await examineSqlite(resolve(path), { prefix, limits, signal }) : NOTHING;
-    }
+    case "sqlite":
+      if (sqliteFile(path) !== "present") return NOTHING;
+      return await examineSqlite(resolve(path), { prefix, limits, signal });
     case "redis":
       return await examineRedis(url, { prefix, clock, limits, timeoutMs, signal });
     case "postgres":

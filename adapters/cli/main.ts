@@ -1,7 +1,8 @@
 import { turnOfEventLoop } from "../../src/clock.ts";
 import { isEvenkeelError } from "../../src/errors.ts";
 import { storeOperation } from "../../src/store-operation.ts";
-import { acceptUrl, type OpenedStore, openStore } from "../open/open-store.ts";
+import { type OpenedStore, openStore } from "../open/open-store.ts";
+import { acceptUrl } from "../open/store-url.ts";
 import { familyAsked, type Invocation, openingOptions, readArguments } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { EXIT } from "./exit-status.ts";

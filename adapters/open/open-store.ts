@@ -1,16 +1,14 @@
-import { existsSync } from "node:fs";
-import { resolve } from "node:path";
 import { EvenkeelError, isEvenkeelError } from "../../src/errors.ts";
-import { acceptOptions, invalidOptions, type OptionRules, rules } from "../../src/option-rules.ts";
+import { acceptOptions, type OptionRules, rules } from "../../src/option-rules.ts";
 import type { LedgerStore } from "../../src/store.ts";
 import { memoryStore } from "../stores/memory.ts";
 import { postgresStore } from "../stores/postgres.ts";
 import { redisStore } from "../stores/redis.ts";
 import { sqliteStore } from "../stores/sqlite.ts";
 import { connectRedis } from "./redis-client.ts";
+import { acceptUrl, type StoreEngine, sqliteFile } from "./store-url.ts";
 
-/** Which engine a ledger is in. */
-export type StoreEngine = "memory" | "sqlite" | "redis" | "postgres";
+export type { StoreEngine } from "./store-url.ts";
 
 export interface OpenStoreOptions {
   /**
@@ -58,9 +56,10 @@ const NO_RECORD = "0".repeat(64);
  */
 export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<OpenedStore> {
   acceptOptions("openStore", OPTIONS, options);
-  const opened = await open(url, options);
+  const { timeoutMs = 5_000 } = options;
+  const opened = await open(url, { ...options, timeoutMs });
   try {
-    await opened.executions.get(NO_RECORD, { timeoutMs: options.timeoutMs ?? 5_000 });
+    await opened.executions.get(NO_RECORD, { timeoutMs });
     return opened;
   } catch (error) {
     await opened.close();
@@ -70,7 +69,10 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
   }
 }
 
-async function open(url: string, { ledger, prefix, storeKeys = true, timeoutMs = 5_000 }: OpenStoreOptions) {
+async function open(
+  url: string,
+  { ledger, prefix, storeKeys = true, timeoutMs }: OpenStoreOptions & { readonly timeoutMs: number },
+) {
   const migrate = ledger !== "existing";
   const tables = { migrate, storeKeys, ...(prefix === undefined ? {} : { tablePrefix: prefix }) };
   const { engine, path } = acceptUrl(url);
@@ -78,7 +80,9 @@ async function open(url: string, { ledger, prefix, storeKeys = true, timeoutMs =
     case "memory":
       return { engine, ...memoryStore({ storeKeys }) };
     case "sqlite":
-      if (!migrate) assertFile(path);
+      // It would make an empty database of a path that was mistyped.
+      if (!migrate && sqliteFile(path) === "missing")
+        throw new EvenkeelError("STORE_MISCONFIGURED", `openStore: there is no file ${path}.`);
       return { engine, ...sqliteStore(path, tables) };
     case "postgres":
       return { engine, ...postgresStore(url, tables) };
@@ -95,41 +99,4 @@ async function open(url: string, { ledger, prefix, storeKeys = true, timeoutMs =
       };
     }
   }
-}
-
-/** SQLite would make an empty database of a path that was mistyped. */
-function assertFile(path: string): void {
-  if (path.startsWith(":") || path.startsWith("file:") || existsSync(resolve(path))) return;
-  throw new EvenkeelError("STORE_MISCONFIGURED", `openStore: there is no file ${path}.`);
-}
-
-/**
- * Which engine a URL names, and the path behind `sqlite:`.
- * @throws EvenkeelError `INVALID_OPTIONS` for another URL, with no more of it than its scheme.
- */
-export function acceptUrl(url: string): { readonly engine: StoreEngine; readonly path: string } {
-  const [, scheme = "", path = ""] = (typeof url === "string" && /^([a-z][a-z0-9+.-]*):(.*)$/is.exec(url)) || [];
-  switch (scheme.toLowerCase()) {
-    case "memory":
-      if (path === "") return { engine: "memory", path };
-      break;
-    case "sqlite": {
-      const file = path.startsWith("///") ? path.slice(2) : path.replace(/^\/\//, "");
-      if (file !== "") return { engine: "sqlite", path: file };
-      break;
-    }
-    case "redis":
-    case "rediss":
-      if (path.startsWith("//")) return { engine: "redis", path };
-      break;
-    case "postgres":
-    case "postgresql":
-      if (path.startsWith("//")) return { engine: "postgres", path };
-      break;
-  }
-  const found = scheme === "" ? "a URL without a scheme" : `a URL of the scheme ${scheme}:`;
-  throw invalidOptions(
-    "openStore",
-    `${found} names no ledger; say sqlite:FILE, redis://HOST, postgres://HOST/DATABASE or memory:`,
-  );
 }
