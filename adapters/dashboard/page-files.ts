@@ -1,10 +1,12 @@
 import { digest } from "../../src/digest.ts";
 import { answer } from "./answer.ts";
+import { LOGO_PATHS } from "./page/logo-paths.ts";
 import script from "./page/page.ts?script";
 import { pageStyles } from "./page/page-styles.ts";
 
+const { water, hull, mast } = LOGO_PATHS;
 /** The mark of the page's head. */
-const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="#0e7f8d" stroke-linecap="round" stroke-linejoin="round" stroke-width="1.8"><path d="M2 9.5h20"/><path fill="#0e7f8d" d="M4 12.5h16c-.8 4.4-3.6 6.4-6.6 7.1L12 22l-1.4-2.4C7.6 18.9 4.8 16.9 4 12.5Z"/><path d="M12 9.5v-7l5.500 4.500"/></svg>`;
+const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="#0e7f8d" stroke-linecap="round" stroke-linejoin="round" stroke-width="1.8"><path d="${water}"/><path fill="#0e7f8d" d="${hull}"/><path d="${mast}"/></svg>`;
 
 /** Asked for anew each time, and answered 304 while it is the same. */
 const CHECKED = "no-cache";

@@ -1,6 +1,7 @@
 import { durationText } from "./duration-text.ts";
 import { element, setAttribute, setShown, setText } from "./element.ts";
 import type { StreamState } from "./event-stream.ts";
+import { LOGO_PATHS } from "./logo-paths.ts";
 
 /** A second and a bit is how old the newest always is: no age is told before this. */
 const OLD_MS = 10_000;
@@ -55,19 +56,13 @@ function pillText(state: StreamState, sinceUpdateMs: number | undefined): string
   return sinceUpdateMs < OLD_MS ? "Live" : `Live, ${age} old`;
 }
 
-/** A keel under a waterline. */
 function mark(): SVGElement {
   const namespace = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(namespace, "svg");
-  const paths = [
-    ["M2 9.5h20", "water"],
-    ["M4 12.5h16c-.8 4.4-3.6 6.4-6.6 7.1L12 22l-1.4-2.4C7.6 18.9 4.8 16.9 4 12.5Z", "hull"],
-    ["M12 9.5v-7l5.5 4.5", "mast"],
-  ] as const;
   svg.setAttribute("viewBox", "0 0 24 24");
   svg.setAttribute("aria-hidden", "true");
   svg.setAttribute("class", "logo");
-  for (const [d, name] of paths) {
+  for (const [name, d] of Object.entries(LOGO_PATHS)) {
     const path = document.createElementNS(namespace, "path");
     path.setAttribute("d", d);
     path.setAttribute("class", name);

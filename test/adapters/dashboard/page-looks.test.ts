@@ -63,7 +63,7 @@ describeChromium("the looks of the dashboard's page", () => {
   }
 
   const untilShown = (page: Page) =>
-    expect.poll(async () => (await rowsOf(panelOf(page, "resources"))).length, {}).toBeGreaterThan(HOSTILE.length);
+    expect.poll(async () => (await rowsOf(panelOf(page, "resources"))).length).toBeGreaterThan(HOSTILE.length);
   const colourOf = (page: Page, selector: string, property: string) =>
     page.evaluate<string>(`getComputedStyle(document.querySelector(${JSON.stringify(selector)})).${property}`);
   const overflow = (page: Page) =>
@@ -99,12 +99,8 @@ describeChromium("the looks of the dashboard's page", () => {
     await expect.poll(shares).toEqual([0, provisioned, 1, 1, 12 - provisioned - 1]);
   });
 
-  it.each([
-    [360, "light"],
-    [768, "light"],
-    [1_280, "light"],
-  ] as const)("fits %i pixels, %s, with nothing to scroll sideways", async (width, colorScheme) => {
-    const { page, faults } = await browser.open(await lively(), { viewport: { width, height: 720 }, colorScheme });
+  it.each([360, 768, 1_280])("fits %i pixels, with nothing to scroll sideways", async (width) => {
+    const { page, faults } = await browser.open(await lively(), { viewport: { width, height: 720 } });
     await untilShown(page);
     const notes = page.locator(".notes");
     // On a phone they would take the whole screen.
