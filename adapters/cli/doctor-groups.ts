@@ -7,6 +7,7 @@ import type { DesiredState, ResourceRow } from "../../src/store.ts";
 import { type Examination, type Finding, reasonOf, type Severity, type Unknown } from "./doctor-check.ts";
 import type { LedgerSubject } from "./doctor-ledger-subject.ts";
 import { durationText } from "./duration-text.ts";
+import { groupNames } from "./resource-rows.ts";
 import { shellWord } from "./shell-word.ts";
 
 /** Every finding that a group can have. */
@@ -44,7 +45,7 @@ interface GroupFacts {
 export async function examineGroups(subject: LedgerSubject): Promise<Examination> {
   const findings: Finding[] = [];
   const unknown: Unknown[] = [];
-  for await (const name of groupsOf(subject)) {
+  for await (const name of groupNames(subject, subject.limits.records)) {
     try {
       const facts = await factsOf(subject, name);
       findings.push(...reconcilerFindings(facts, subject), ...rowFindings(facts, subject));
@@ -58,17 +59,6 @@ export async function examineGroups(subject: LedgerSubject): Promise<Examination
   }
   const found = new Set<string>([...findings, ...unknown].map(({ id }) => id));
   return { findings, unknown, fine: IDS.filter((id) => !found.has(id)) };
-}
-
-async function* groupsOf({ store, ask, limits }: LedgerSubject): AsyncGenerator<string> {
-  let after: string | undefined;
-  for (let read = 0; read < limits.records; read += PAGE) {
-    const request = { limit: PAGE, ...(after === undefined ? {} : { after }) };
-    const names = await ask((call) => store.resources.listGroups(request, call));
-    yield* names;
-    after = names.at(-1);
-    if (names.length < PAGE) return;
-  }
 }
 
 async function factsOf({ store, ask, signal }: LedgerSubject, name: string): Promise<GroupFacts> {

@@ -9,15 +9,23 @@ export interface ResourceReader {
 
 const PAGE = 1_000;
 
-/** The names of the groups, in order. */
-export async function* groupNames({ store, ask }: ResourceReader): AsyncGenerator<string> {
+/**
+ * The names of the groups, in order.
+ * @param most - how many at most. Defaults to all.
+ */
+export async function* groupNames(
+  { store, ask }: ResourceReader,
+  most = Number.POSITIVE_INFINITY,
+): AsyncGenerator<string> {
   let after: string | undefined;
-  for (;;) {
-    const request = { limit: PAGE, ...(after === undefined ? {} : { after }) };
+  for (let left = most; left > 0; ) {
+    const limit = Math.min(PAGE, left);
+    const request = { limit, ...(after === undefined ? {} : { after }) };
     const names = await ask((call) => store.resources.listGroups(request, call));
     yield* names;
     after = names.at(-1);
-    if (names.length < PAGE) return;
+    left -= names.length;
+    if (names.length < limit) return;
   }
 }
 

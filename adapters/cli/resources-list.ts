@@ -1,12 +1,11 @@
-import type { ResourceRow, ResourceState } from "../../src/store.ts";
+import { RESOURCE_STATES } from "../../src/resources/resource-state.ts";
+import type { ResourceRow } from "../../src/store.ts";
 import { command } from "./command.ts";
 import { EXIT } from "./exit-status.ts";
 import { count, oneOf, text } from "./option-spec.ts";
 import { groupNames, resourceRows } from "./resource-rows.ts";
 import { heartbeatText, leaseText, resourceJson } from "./resource-text.ts";
 import { lookAtGroup, tellUnreadable, type UnreadableGroup } from "./unreadable-groups.ts";
-
-const STATES = ["PENDING", "PROVISIONED", "FAILED", "TERMINATING", "TERMINATED"] as const satisfies ResourceState[];
 
 /** The resources of a group, or of all, each incarnation a row. */
 export const resourcesList = command({
@@ -15,7 +14,7 @@ export const resourcesList = command({
   details: ["TERMINATED rows are tombstones: the ledger keeps them for an hour, to know zombies by."],
   options: {
     group: text("GROUP", "only resources of this group"),
-    state: oneOf("STATE", "only resources in this state", STATES),
+    state: oneOf("STATE", "only resources in this state", RESOURCE_STATES),
     limit: count("N", "how many at most", 100),
   },
   async run({ options, json, output, store, ask, signal }) {

@@ -1,4 +1,4 @@
-import type { ResourceState } from "../../src/store.ts";
+import { RESOURCE_STATES } from "../../src/resources/resource-state.ts";
 import { cutText } from "./cut-text.ts";
 import type { Division } from "./divisions.ts";
 import { durationText } from "./duration-text.ts";
@@ -25,7 +25,6 @@ export interface FrameSize {
   readonly rows: number;
 }
 
-const STATES: readonly ResourceState[] = ["PENDING", "PROVISIONED", "FAILED", "TERMINATING", "TERMINATED"];
 /** So many lines of changes stay, where the groups would take all. */
 const LEAST_CHANGES = 4;
 const MOST_LEASES = 8;
@@ -76,7 +75,7 @@ function cutGroups(groups: readonly GroupSnapshot[], nowMs: number, room: number
 
 function groupLines({ group, ...snapshot }: GroupSnapshot, nowMs: number): string[] {
   const { generation, observedGeneration, desired, observed, drift, conditions, unreadable } = snapshot;
-  const live = STATES.slice(0, 4).reduce((sum, state) => sum + observed[state], 0);
+  const live = RESOURCE_STATES.reduce((sum, state) => sum + (state === "TERMINATED" ? 0 : observed[state]), 0);
   const seen = generation === observedGeneration ? "" : `, seen ${observedGeneration}`;
   const converged = conditions.find(({ type }) => type === "Converged");
   const age = (since: number) => durationText(nowMs - since);
@@ -88,7 +87,7 @@ function groupLines({ group, ...snapshot }: GroupSnapshot, nowMs: number): strin
     "",
     `${group}  ${unreadable === undefined ? word : `UNREADABLE: ${unreadable}`}`,
     `  desired   ${desired}  generation ${generation}${seen}`,
-    `  observed  ${live}  ${STATES.map((state) => `${state} ${observed[state]}`).join("  ")}`,
+    `  observed  ${live}  ${RESOURCE_STATES.map((state) => `${state} ${observed[state]}`).join("  ")}`,
     `  drift     missing ${drift.missing}  surplus ${drift.surplus}  outdated ${drift.outdated}  silent ${drift.silent}`,
     ...conditions
       .filter(({ type, status }) => status && type !== "Converged")

@@ -18,6 +18,9 @@ export const TRANSITIONS: Readonly<Record<ResourceState, readonly ResourceState[
   TERMINATED: [],
 });
 
+/** All states, in the order of a resource's life. */
+export const RESOURCE_STATES = Object.freeze(Object.keys(TRANSITIONS)) as readonly ResourceState[];
+
 /** What a row may begin as: about to be created, or found to exist already, or found to have been there before that. */
 const FIRST: readonly ResourceState[] = ["PENDING", "PROVISIONED", "TERMINATED"];
 
