@@ -60,8 +60,9 @@ export class EventStream {
     return this.#isAwaited ? 0 : this.#clock.monotonic() - this.#sentAt;
   }
 
-  /** Ends it; what was sent is read first. */
+  /** Ends it. Who has not read what was sent is not waited for. */
   end(): void {
+    if (!this.#isAwaited) return this.abandon();
     this.#controller?.close();
     this.#controller = undefined;
   }

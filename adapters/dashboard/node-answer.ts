@@ -12,6 +12,9 @@ export type NodeRequest = IncomingMessage & {
   readonly body?: unknown;
 };
 
+/** The type of an answer that has no end of its own. */
+export const EVENT_STREAM = "text/event-stream";
+
 /** More than any request of the page has. */
 export const MOST_BODY_BYTES = 16_384;
 
@@ -80,9 +83,15 @@ export async function sendAnswer(answer: Response, req: IncomingMessage, res: Se
       if (done) break;
       if (!res.write(value)) await once(res, "drain", { signal: over.signal });
     }
-    res.end();
+    // It ends because the dashboard does, which waits for nobody who does not take what he was sent.
+    if (isStreamOfEvents(answer) && res.writableLength > 0) res.destroy();
+    else res.end();
   } catch {
     // Half an answer must not look like a whole one.
     res.destroy();
   }
+}
+
+function isStreamOfEvents({ headers }: Response): boolean {
+  return headers.get("content-type") === EVENT_STREAM;
 }

@@ -5,7 +5,7 @@ import { dashboardActions } from "./actions.ts";
 import { answer, invalidRequest, jsonAnswer, type Problem, problemAnswer } from "./answer.ts";
 import type { DashboardSettings } from "./dashboard-options.ts";
 import { EventStreams } from "./event-streams.ts";
-import { MOST_BODY_BYTES } from "./node-answer.ts";
+import { EVENT_STREAM, MOST_BODY_BYTES } from "./node-answer.ts";
 import { pageFiles } from "./page-files.ts";
 import { isOfSameOrigin } from "./same-origin.ts";
 import { Sampler } from "./sampler.ts";
@@ -35,7 +35,7 @@ export function routes(settings: DashboardSettings): Routes {
     const asked = windowQueryOf(searchParams);
     if ("problem" in asked) return problemAnswer(asked.problem);
     // Buffers between would hold events back.
-    const headers = { "Content-Type": "text/event-stream", "X-Accel-Buffering": "no" };
+    const headers = { "Content-Type": EVENT_STREAM, "X-Accel-Buffering": "no" };
     if (request.method === "HEAD") return answer(200, headers, null);
     if (streams.isFull) return problemAnswer(TOO_MANY, { "Retry-After": "5" });
     return answer(200, headers, streams.open(asked.query, request.signal));

@@ -1,6 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { createConnection } from "node:net";
+import { createServer } from "node:http";
+import { type AddressInfo, createConnection } from "node:net";
+import { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { dashboard } from "../../../adapters/dashboard/dashboard.ts";
@@ -53,7 +55,41 @@ describe("a page that reads slowly", () => {
     socket.resume();
     await expect.poll(() => isClosed).toBe(true);
   });
+
+  it("and never comes to it keeps no server from closing, once the dashboard is closed", async () => {
+    // More than a connection takes up by itself.
+    const board = dashboard({ store: memoryStore(), notes: [{ text: "x".repeat(16_000_000) }] });
+    const server = createServer(board.node);
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const socket = createConnection({ host: "127.0.0.1", port: (server.address() as AddressInfo).port });
+    endLater(() => server.closeAllConnections());
+    socket.on("error", () => {});
+    socket.write("GET /events HTTP/1.1\r\nHost: x\r\n\r\n");
+    await once(socket, "data");
+    socket.pause();
+    board.close();
+    await new Promise((resolve) => server.close(resolve));
+  });
+
+  it("also of a little is not waited for", async () => {
+    const board = dashboard({ store: memoryStore() });
+    const stuck = new StuckResponse();
+    board.node(
+      Object.assign(Readable.from([]), { method: "GET", url: "/events", headers: {} }) as never,
+      stuck as never,
+    );
+    await expect.poll(() => stuck.writableLength).toBeGreaterThan(0);
+    expect(stuck.writableNeedDrain).toBe(false);
+    board.close();
+    await expect.poll(() => stuck.destroyed).toBe(true);
+  });
 });
+
+/** A connection that takes up nothing. */
+class StuckResponse extends Writable {
+  setHeader(): void {}
+  override _write(): void {}
+}
 
 describe("streams", () => {
   it("are at most so many, and one that is left makes room", async () => {
