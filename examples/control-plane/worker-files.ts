@@ -1,5 +1,6 @@
-import { linkSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { takeOnce } from "./take-once.ts";
 
 /** One incarnation of a worker. */
 export interface WorkerName {
@@ -35,15 +36,7 @@ export function workerFiles(folder: string, group: string) {
 
     /** Takes it, unless it is taken, so that a start that is still under way somewhere comes too late. */
     close(name: WorkerName, key: string): void {
-      const draft = `${pathOf(name)}.${process.pid}.draft`;
-      writeFileSync(draft, JSON.stringify({ pid: 0, key }));
-      try {
-        linkSync(draft, pathOf(name));
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-      } finally {
-        rmSync(draft);
-      }
+      takeOnce(pathOf(name), JSON.stringify({ pid: 0, key }));
     },
 
     /** All that are taken. */

@@ -1,6 +1,7 @@
-import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { BadInput } from "./bad-input.ts";
+import { takeOnce } from "./take-once.ts";
 
 export interface FolderOwner {
   /** The ledger's id. */
@@ -29,15 +30,7 @@ export function takeFolder(folder: string, { ledger, groups }: FolderOwner): voi
 /** Whose it is: this ledger's, unless another one was first. */
 function ownerOf(folder: string, ledger: string): string {
   const file = join(folder, "ledger.id");
-  const draft = `${file}.${process.pid}.draft`;
-  writeFileSync(draft, ledger);
-  try {
-    linkSync(draft, file);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  } finally {
-    rmSync(draft);
-  }
+  takeOnce(file, ledger);
   return readFileSync(file, "utf8");
 }
 

@@ -6,9 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished, type TestContext } from "vitest";
-import { commandLines } from "../../examples/control-plane/chaos/command-lines.ts";
 import { chaosOptionsOf } from "../../examples/control-plane/chaos/options.ts";
 import type { Report } from "../../examples/control-plane/chaos/report.ts";
+import { commandLines } from "../../examples/control-plane/processes.ts";
 import { childrenOf, isAlive, signalIfAlive } from "../support/child-processes.ts";
 import { databaseUrl, describePostgres, describePostgresServers } from "../support/engines.ts";
 import { until } from "../support/until.ts";
@@ -36,7 +36,7 @@ async function startChaos(onTestFinished: TestContext["onTestFinished"], args: r
   });
   const ended = once(chaos, "close").then(([code]) => code as number | null);
   /** Whatever names the folder: copies, workers, PostgreSQL, and what ends them. */
-  const left = () => commandLines().filter(({ line }) => line.includes(folder));
+  const left = () => [...commandLines().values()].filter((line) => line.includes(folder));
   onTestFinished(async () => {
     signalIfAlive(chaos.pid as number, "SIGKILL");
     for (const pid of childrenOf(chaos.pid as number)) signalIfAlive(pid, "SIGKILL");

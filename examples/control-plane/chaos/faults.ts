@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { signalIfThere } from "./command-lines.ts";
+import { signalIfThere } from "../processes.ts";
 import type { Copy } from "./copy.ts";
 import { type Dice, diceOf } from "./dice.ts";
 import type { TakeoverFacts } from "./facts.ts";

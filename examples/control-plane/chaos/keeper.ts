@@ -6,7 +6,7 @@ import { rmSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { commandLines, signalIfThere } from "./command-lines.ts";
+import { commandLines, signalIfThere } from "../processes.ts";
 
 const [folder = "", engine] = process.argv.slice(2);
 const DATA = join(folder, "postgres");
@@ -80,9 +80,11 @@ async function freePort(): Promise<number> {
 /** Until there is none: one that is ended may just have started another. */
 async function endAll(which: (line: string) => boolean): Promise<void> {
   for (;;) {
-    const left = commandLines().filter(({ pid, line }) => pid !== process.pid && line.includes(folder) && which(line));
+    const left = [...commandLines()].filter(
+      ([pid, line]) => pid !== process.pid && line.includes(folder) && which(line),
+    );
     if (left.length === 0) return;
-    for (const { pid } of left) signalIfThere(pid, "SIGKILL");
+    for (const [pid] of left) signalIfThere(pid, "SIGKILL");
     await sleep(50);
   }
 }

@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { commandLines } from "./command-lines.ts";
+import { commandLines } from "../processes.ts";
 import type { WorkerLine, WorkerProcess } from "./facts.ts";
 
 /** The workers that live, by their command lines: `worker.mjs FOLDER GROUP ID INCARNATION KEY …`, whatever the control plane says. */
 export function workerProcesses(folder: string): WorkerProcess[] {
-  return commandLines().flatMap(({ pid, line }) => {
+  return [...commandLines()].flatMap(([pid, line]) => {
     const [, before = ""] = line.split("worker.mjs ");
     if (!before.startsWith(`${folder} `)) return [];
     const [group = "", id = "", incarnation] = before.slice(folder.length + 1).split(" ");
