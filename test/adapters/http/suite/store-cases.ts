@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
-import { systemClock } from "../../../../src/clock.ts";
 import { taggedJson } from "../../../../src/codec.ts";
 import { responseCodec, responseOf } from "../../../../src/idempotency/http-response.ts";
 import { outcomeCodec } from "../../../../src/idempotency/outcome.ts";
+import { inTime } from "../../../support/in-time.ts";
 import { eventually } from "../eventually.ts";
 import { endToEnd } from "../http-client.ts";
 import { expectProblem } from "./expect-problem.ts";
@@ -22,15 +22,14 @@ export function storeCases({ serve }: Suite): void {
     });
     const claim = store.executions.claim;
     store.executions.claim = fails;
-    const before = systemClock.monotonic();
-    const answer = await client.send({ key: "k" });
-    expect(systemClock.monotonic() - before).toBeLessThan(2_000);
+    const answer = await inTime(2_000, client.send({ key: "k" }));
     expectProblem(answer, 503, "STORE_UNAVAILABLE", true);
     expect(answer.headers["retry-after"]).toBe("1");
     expect(answer.text).not.toContain("10.0.0.1");
     expect([runs, events.map(({ type }) => type)]).toEqual([0, ["store_error"]]);
     store.executions.claim = claim;
-    expect((await client.send({ key: "k" })).text).toBe("1");
+    // Its time is short, also for a machine that is busy.
+    await eventually(async () => (await client.send({ key: "k" })).text).toBe("1");
   });
 
   it("serves without protection when told to, and says so in an event", async () => {
@@ -50,7 +49,8 @@ export function storeCases({ serve }: Suite): void {
 
   it("gives the answer when it can't be made durable, unless told to refuse", async () => {
     const { client, store } = await serve({
-      options: { storeTimeoutMs: 100, leaseMs: 1_000 },
+      // A claim has the time that a busy machine takes; an outcome is sent again until the end of its lease.
+      options: { storeTimeoutMs: 20_000, leaseMs: 1_000 },
       routes: [
         { path: "/return", handler: () => ({ status: 201, json: 1 }) },
         {
