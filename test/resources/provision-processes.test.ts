@@ -19,7 +19,7 @@ interface Effect {
 /** So long that a process that does not stand still keeps it, however busy the machine is. */
 const LEASE_MS = 2_000;
 /** Where it has to be renewed in time. */
-const LONGER_MS = 3_000;
+const LONGER_MS = 4_500;
 const { folder } = useTemporaryFolder();
 
 let worker: string;

@@ -395,7 +395,7 @@ describe("an answer that nobody reads", () => {
       c.res = new Response("other");
     });
     app.onError((_error, c) => c.text("failed", 500));
-    app.use(layer({ leaseMs: 200, abandonAfterMs: 100 }));
+    app.use(layer({ leaseMs: 2_000, abandonAfterMs: 100 }));
     let runs = 0;
     app.post("/orders", () => {
       runs += 1;

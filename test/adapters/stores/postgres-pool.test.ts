@@ -136,14 +136,14 @@ describePostgres("postgresStore over a pool", () => {
         await client.query("BEGIN");
         await client.query("INSERT INTO effects VALUES ('within')");
         // Four of them take longer than a renewal takes to come, and far shorter than a lease.
-        await new Promise((resolve) => setTimeout(resolve, 700));
+        await new Promise((resolve) => setTimeout(resolve, 1_000));
         await ctx.complete("done", client);
         await client.query("COMMIT");
         client.release();
         await pool.query("INSERT INTO effects VALUES ('after')");
         return "done";
       },
-      { store, operation: "o", leaseMs: 6_000, inFlight: "wait" },
+      { store, operation: "o", leaseMs: 9_000, inFlight: "wait" },
     );
     const answers = await Promise.all(Array.from({ length: 20 }, (_, n) => call("input", { key: `k${n % 4}` })));
     expect(new Set(answers)).toEqual(new Set(["done"]));

@@ -9,7 +9,7 @@ import { builtHttpWorker } from "./built-http-worker.ts";
 import { expectProblem } from "./expect-problem.ts";
 import type { Suite } from "./http-suite.ts";
 
-const LEASE_MS = 1_500;
+const LEASE_MS = 3_000;
 
 /** What is left of a process that was killed. */
 export function processCases({ shim, url }: Suite): void {
