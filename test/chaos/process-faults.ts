@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -136,11 +136,12 @@ export function describeProcessFaults(newLedger: () => Promise<string>): void {
 
   it("refuses the completion of a process whose event loop stood still past its lease (I1, I2, I8)", async () => {
     const [stuck, winner] = await Promise.all([startWarmExecutor(), startWarmExecutor()]);
-    // Also for as long as the other one may take to come and to complete.
-    const stale = ask(stuck, { blockMs: LEASE_MS + 4_000 });
+    const go = join(folder, "go");
+    const stale = ask(stuck, { blockUntil: go });
     await untilAnEffect();
     const { results } = await ask(winner, {});
     expect(results).toMatchObject([{ replayed: false, attempt: 2, value: { paidBy: winner.pid } }]);
+    writeFileSync(go, "");
     const { results: adopted, events } = await stale;
     expect(adopted).toMatchObject([{ replayed: true, attempt: 2, value: { paidBy: winner.pid } }]);
     expect(events).toContain("stale_write");

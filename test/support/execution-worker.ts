@@ -1,4 +1,4 @@
-import { appendFileSync } from "node:fs";
+import { appendFileSync, existsSync } from "node:fs";
 import { type EvenkeelError, isEvenkeelError, type LedgerStore, withIdempotency } from "../../src/index.ts";
 import { faultyStore, seededRandom } from "../../src/testing/index.ts";
 import { openLedger } from "./open-ledger.ts";
@@ -13,8 +13,8 @@ export interface CallRequest {
   readonly times: number;
   /** How long the function takes. */
   readonly workMs: number;
-  /** How much of `workMs` the function keeps the event loop to itself. Defaults to 0. */
-  readonly blockMs?: number;
+  /** The function keeps the event loop to itself until there is this file. Defaults to not at all. */
+  readonly blockUntil?: string;
   readonly onLeaseLost?: "adopt" | "own" | "throw";
   /** Defaults to what the library does. */
   readonly storeTimeoutMs?: number;
@@ -38,6 +38,8 @@ export interface CallAnswer {
   readonly events: readonly string[];
 }
 
+const LONGEST_BLOCK_MS = 60_000;
+
 const ledger = await openLedger(url);
 const store = dyingStore(losingReplies(ledger.store, Number(lostReplies)));
 let dieAt: CallRequest["dieAt"];
@@ -48,7 +50,7 @@ serve(
     key,
     times,
     workMs,
-    blockMs = 0,
+    blockUntil,
     onLeaseLost = "adopt",
     storeTimeoutMs,
     ...request
@@ -58,7 +60,7 @@ serve(
       async (_: { amount: number }, ctx): Promise<Run> => {
         if (dieAt === "effectBegins") die();
         appendFileSync(effects, `${key} ${process.pid} ${ctx.attempt} ${ctx.fencingToken}\n`);
-        if (blockMs > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, blockMs);
+        if (blockUntil !== undefined) block(blockUntil);
         if (workMs > 0) await new Promise((resolve) => setTimeout(resolve, workMs));
         if (dieAt === "effectDone") die();
         return { paidBy: process.pid, attempt: ctx.attempt, token: ctx.fencingToken };
@@ -117,6 +119,13 @@ function dyingStore(inner: LedgerStore): LedgerStore {
     return result;
   };
   return { ...inner, executions };
+}
+
+/** One that nobody tells to go on does so by itself. */
+function block(file: string): void {
+  const nothing = new Int32Array(new SharedArrayBuffer(4));
+  for (const deadline = performance.now() + LONGEST_BLOCK_MS; !existsSync(file) && performance.now() < deadline; )
+    Atomics.wait(nothing, 0, 0, 5);
 }
 
 function die(): never {
