@@ -104,8 +104,9 @@ async function startOneSentinel(primaryPort: number): Promise<{ readonly port: n
     });
     return { port, process };
   });
-  // Where it knows these (Redis 7): look around more often than every 2 to 10 s.
-  await askRedis(port, "SENTINEL DEBUG INFO-PERIOD 200 PUBLISH-PERIOD 200 ASK-PERIOD 200");
+  // Where it knows these (Redis 7): look around more often than every 2 to 10 s, and act again sooner than 30 s after the machine stood
+  // still for two.
+  await askRedis(port, "SENTINEL DEBUG INFO-PERIOD 200 PUBLISH-PERIOD 200 ASK-PERIOD 200 TILT-PERIOD 1000");
   const server = {
     port,
     async stop() {
