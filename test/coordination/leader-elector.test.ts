@@ -80,7 +80,7 @@ describe("a lone candidate", () => {
       ["--import", "tsx", "--input-type=module", "-e", script],
       {
         cwd: ROOT,
-        timeout: 20_000,
+        timeout: 60_000,
       },
     );
     expect(stdout).toBe("1 led\n");

@@ -50,9 +50,9 @@ export async function examined(url: string, options: ExaminedOptions = {}): Prom
   }
 }
 
-/** Why the doctor can't look at a ledger. */
-export async function refusal(url: string): Promise<string> {
-  return examined(url, { timeoutMs: 2_000 }).then(
+/** Why the doctor can't look at a ledger. An engine that is not there is asked for as long as there is time. */
+export async function refusal(url: string, options: Pick<ExaminedOptions, "timeoutMs"> = {}): Promise<string> {
+  return examined(url, options).then(
     () => "it could",
     (error) => reasonOf({ message: (error as Error).message }),
   );

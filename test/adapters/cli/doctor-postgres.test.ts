@@ -225,7 +225,8 @@ describePostgresServers("evenkeel doctor of a PostgreSQL", () => {
     // Whatever else is wrong with the server.
     await admin.query(`ALTER DATABASE ${await database()} SET synchronous_commit = off`);
     expect(await refusal(url)).toMatch(/newer than 1: upgrade evenkeel/);
-    expect(await refusal("postgres://postgres:secret@127.0.0.1:1/postgres")).toMatch(/can't be reached/);
+    const nowhere = "postgres://postgres:secret@127.0.0.1:1/postgres";
+    expect(await refusal(nowhere, { timeoutMs: 2_000 })).toMatch(/can't be reached/);
   });
 
   it("finds a standby by its URL", async () => {

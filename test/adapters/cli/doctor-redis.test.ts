@@ -262,7 +262,7 @@ describeRedisServers("evenkeel doctor of a Redis", () => {
   it("refuses a server that is not there, and tells no password", async () => {
     const gone = await startRedis();
     await gone.stop();
-    const message = await refusal(gone.url.replace("//", "//:secret@"));
+    const message = await refusal(gone.url.replace("//", "//:secret@"), { timeoutMs: 2_000 });
     expect(message).toMatch(/can't be reached/);
     expect(message).not.toContain("secret");
   });

@@ -50,7 +50,7 @@ function describeOver(urlOf: () => Promise<string> | string, defaultPort: number
     expect(runs).toEqual([1, 2]);
     await expect.poll(() => watching.last?.executions?.recent).toMatchObject([{ id, status: "completed", attempt: 2 }]);
 
-    const { server: other } = await servedBoard({ store, storeTimeoutMs: 1_000 });
+    const { server: other } = await servedBoard({ store, storeTimeoutMs: 4_000 });
     const seeing = other.watch("/events?group=web&states=PROVISIONED&limit=2");
     await expect.poll(() => seeing.last?.problems).toEqual([]);
     const before = seeing.last;
