@@ -77,7 +77,7 @@ export function dashboardActions(settings: DashboardSettings, ask: StoreReader):
     const as = { mode: "retry", attempt: seized.attempt, retentionMs } as const;
     const holder = { id, token: seized.token, nonce };
     const released = await ask((store, call) => store.executions.release({ ...holder, as }, call));
-    return released.status === "released" ? { status: "done" } : { problem: ANOTHER_HOLDER };
+    return released.status === "released" ? { status: "done" } : { problem: LOST_AGAIN };
   }
 
   return {
@@ -123,5 +123,10 @@ const ANOTHER_HOLDER: Problem = {
   type: "execution-changed",
   title: "Somebody else holds the execution by now",
   detail: "Nothing was done. Look at it again.",
+};
+/** Its holder of before is stale from then on. */
+const LOST_AGAIN: Problem = {
+  ...ANOTHER_HOLDER,
+  detail: "It was taken from its holder, and somebody else took it before it was released. Look at it again.",
 };
 const NOT_SEIZED = { missing: NO_RECORD, completed: COMPLETED, changed: ANOTHER_HOLDER };
