@@ -46,6 +46,11 @@ export class Beliefs<Spec> {
     this.observed = settings.observe === undefined ? "ledger" : "partial";
   }
 
+  /** An empty answer of before confirms none that comes. */
+  forgetEmptyAnswers(): void {
+    this.#emptyOnce = { desired: false, observe: false };
+  }
+
   /** What is believed now. */
   belief(sight: Sight | undefined): Belief {
     const { desired, observed, generation } = this;
@@ -112,14 +117,15 @@ export class Beliefs<Spec> {
 
   /**
    * Keeps what the callback said is desired in the ledger, so that it is under the number that is acted on.
+   * @param epoch - of the leadership under which it was asked.
    * @returns whether a later leader kept it out.
    */
-  async keepDesired(): Promise<boolean> {
+  async keepDesired(epoch: number): Promise<boolean> {
     const desired = this.#unkept;
     if (desired === undefined) return false;
     this.#unkept = undefined;
-    const { clock, random, storeTimeoutMs, store, name, leader } = this.#settings;
-    const request = { group: name, epoch: leader?.epoch ?? 0, nonce: makeNonce(random), desired };
+    const { clock, random, storeTimeoutMs, store, name } = this.#settings;
+    const request = { group: name, epoch, nonce: makeNonce(random), desired };
     const result = await storeOperation({
       clock,
       random,

@@ -10,8 +10,8 @@ export interface LookTerms {
   /** A `dry` look writes nothing and confirms nothing. */
   readonly mode: "dry" | "real";
   readonly context: PassContext;
-  /** What keeps this process from acting at all. */
-  readonly blockedBy?: HeldBy;
+  /** What keeps this process from acting at all. Asked whenever it is about to: a look takes as long as its callbacks. */
+  readonly blockedBy: () => HeldBy | undefined;
   /** For how long yet nobody is declared dead, in milliseconds; asked at each judgement. Defaults to 0. */
   readonly graceLeftMs?: () => number;
   readonly isApproved: boolean;
@@ -51,6 +51,6 @@ export function isBlind({ unknowns }: Pick<Found, "unknowns">): boolean {
 
 /** The terms under which a look is weighed that found this. */
 export function blocked(terms: LookTerms, found: Pick<Found, "unknowns" | "isFenced">): LookTerms {
-  const blockedBy = terms.blockedBy ?? (isBlind(found) ? "unknown" : found.isFenced ? "notLeader" : undefined);
-  return { ...terms, ...(blockedBy === undefined ? {} : { blockedBy }) };
+  const blockedBy = isBlind(found) ? "unknown" : found.isFenced ? "notLeader" : undefined;
+  return { ...terms, blockedBy: () => terms.blockedBy() ?? blockedBy };
 }

@@ -1,12 +1,13 @@
 import { Stopwatch } from "../clock.ts";
 import { isRetryAfter } from "../resources/action-errors.ts";
 import { type Found, isBlind, type LookTerms } from "./found.ts";
+import { type Leadership, presentLeadership } from "./leadership.ts";
 import type { MetricSample } from "./metric-sample.ts";
 import { NextPasses } from "./next-pass.ts";
 import { type Interruption, PassExecution } from "./pass-execution.ts";
 import { type BareEvent, PassNotes } from "./pass-notes.ts";
 import { finishedOf, heldAfter, notBegunAfter, shown, standsOf } from "./pass-report.ts";
-import type { Explanation, HeldAction, HeldBy, PassReport, Plan } from "./planned.ts";
+import type { Explanation, HeldAction, PassReport, Plan } from "./planned.ts";
 import { RaisedEpochs } from "./raised-epochs.ts";
 import type { GroupStanding } from "./reconciler-status.ts";
 import { Retries, recordRetry } from "./retries.ts";
@@ -29,6 +30,12 @@ export interface PassTerms {
   /** Ends the pass early; what was begun goes on. Defaults to never. */
   readonly interruption?: Interruption;
 }
+
+/**
+ * The same, and the leadership that it began under. It ends with it: what was asked and concluded under one leadership is not acted on
+ * under a later one, before which others may have led.
+ */
+type LedTerms = PassTerms & { readonly leadership: Leadership };
 
 /** What a pass came to: whether it got on, had nothing to do, or tried and got nowhere. */
 export interface PassResult {
@@ -64,6 +71,8 @@ export class PassRunner<Spec> {
   /** Steps whose pass did not wait for them. */
   readonly #late = new WeakSet<Step>();
   #generation: number | undefined;
+  /** Of the last pass that led. */
+  #epoch: number | undefined;
 
   constructor(settings: ReconcilerSettings<Spec>, hooks: PassHooks) {
     this.#settings = settings;
@@ -84,7 +93,7 @@ export class PassRunner<Spec> {
   }
 
   async plan(terms: PassTerms): Promise<Plan> {
-    const found = await this.#survey.look(this.#lookTerms(terms, "dry"));
+    const found = await this.#survey.look(this.#lookTerms(this.#led(terms), "dry"));
     const { hash, steps, held } = found.composition;
     const { wakeAt } = this.#nextPasses.asFound(found);
     return {
@@ -99,26 +108,29 @@ export class PassRunner<Spec> {
 
   async run(terms: PassTerms): Promise<PassResult> {
     terms.signal?.throwIfAborted();
-    await this.#raiseEpochs();
+    const led = this.#led(terms);
+    await this.#begin(led);
     const stopwatch = new Stopwatch(this.#settings.clock);
-    return this.#carryOut(await this.#survey.look(this.#lookTerms(terms, "real")), terms, stopwatch);
+    return this.#carryOut(await this.#survey.look(this.#lookTerms(led, "real")), led, stopwatch);
   }
 
   /** @throws EvenkeelError `INVALID_OPTIONS` if the plan is another one by now. */
   async approve(terms: PassTerms, hash: string): Promise<PassResult> {
-    await this.#raiseEpochs();
+    const led = this.#led(terms);
+    await this.#begin(led);
     const stopwatch = new Stopwatch(this.#settings.clock);
-    return this.#carryOut(await this.#survey.look(this.#lookTerms(terms, "dry"), hash), terms, stopwatch);
+    return this.#carryOut(await this.#survey.look(this.#lookTerms(led, "dry"), hash), led, stopwatch);
   }
 
   async status(terms: PassTerms): Promise<GroupStanding> {
-    const found = await this.#survey.reread(this.#lookTerms(terms, "dry"));
+    const found = await this.#survey.reread(this.#lookTerms(this.#led(terms), "dry"));
     return this.#standing.status(found, { isPaused: this.#hooks.isPaused() });
   }
 
   async explain(id: string, terms: PassTerms): Promise<Explanation[]> {
-    const asked = this.#lookTerms(terms, "dry");
-    const lookTerms: LookTerms = this.#standing.isBlind ? { blockedBy: "unknown", ...asked } : asked;
+    const asked = this.#lookTerms(this.#led(terms), "dry");
+    const { isBlind } = this.#standing;
+    const lookTerms: LookTerms = { ...asked, blockedBy: () => asked.blockedBy() ?? (isBlind ? "unknown" : undefined) };
     const { composition } = await this.#survey.reread(lookTerms);
     const verdict = this.#survey.verdictOf(id, lookTerms);
     if (verdict === undefined) return [...this.#notes.of(id)];
@@ -139,6 +151,11 @@ export class PassRunner<Spec> {
     this.#notes.metrics.forgetMeasured();
   }
 
+  /** What empty answers were given before does not count any more: others may have looked after the group meanwhile. */
+  forgetEmptyAnswers(): void {
+    this.#survey.forgetEmptyAnswers();
+  }
+
   wake(id?: string): void {
     this.#retries.wake(id);
     if (id !== undefined) this.#survey.view.touch(id);
@@ -151,17 +168,17 @@ export class PassRunner<Spec> {
 
   // -------------------------------------------------------------------------------------------------- a pass
 
-  async #carryOut(found: Found, terms: PassTerms, stopwatch: Stopwatch): Promise<PassResult> {
+  async #carryOut(found: Found, terms: LedTerms, stopwatch: Stopwatch): Promise<PassResult> {
     // What it found may be no more than that it was told to stop.
     terms.signal?.throwIfAborted();
     this.#notes.found(found);
     this.#takeGeneration(found.generation);
     const [steps, early] = this.#divided(found.composition.steps);
     for (const step of steps) this.#generationOf.set(step, found.generation);
-    const { mayBegin = () => true, signal, interruption } = terms;
+    const { mayBegin = () => true, signal, interruption, leadership } = terms;
     const { outcomes, isCut } = await this.#execution.execute(steps, {
       signal,
-      mayBegin: () => mayBegin() && !this.#hooks.isPaused(),
+      mayBegin: () => mayBegin() && leadership.lasts() && !this.#hooks.isPaused(),
       interruption,
       untilAt: this.#nextPasses.untilAt(found),
     });
@@ -175,7 +192,7 @@ export class PassRunner<Spec> {
     const after = await this.#survey.review(lookTerms, found);
     const isPaused = this.#hooks.isPaused();
     const isFenced = found.isFenced || outcomes.some(({ result }) => result === "fenced");
-    const ending = { isPaused, isFenced, isActing: lookTerms.blockedBy === undefined };
+    const ending = { isPaused, isFenced, isActing: lookTerms.blockedBy() === undefined };
     const { wanted, states } = after;
     const { drift } = after.composition;
     const converged = isConverged(after);
@@ -184,7 +201,7 @@ export class PassRunner<Spec> {
     const conditions = await this.#standing.conclude(after, ending, ({ type, status, reason }) =>
       this.#hooks.emit({ type: "condition_changed", condition: type, status, reason }),
     );
-    const heldBy = lookTerms.blockedBy ?? "backoff";
+    const heldBy = lookTerms.blockedBy() ?? "backoff";
     for (const action of outcomes.flatMap((outcome) => notBegunAfter(outcome, heldBy))) this.#notes.held(action);
     const held = [...found.composition.held, ...early, ...outcomes.flatMap((outcome) => heldAfter(outcome, heldBy))];
     const { wakeAt, dueAt, retryAt } = this.#nextPasses.after(after, outcomes);
@@ -219,9 +236,17 @@ export class PassRunner<Spec> {
     return [steps.filter((step) => !isEarly.has(step)), early];
   }
 
-  async #raiseEpochs(): Promise<void> {
-    if (this.#hooks.isPaused() || !(this.#settings.leader?.isLeader() ?? true)) return;
-    for (const error of await this.#epochs.raise()) this.#hooks.emit({ type: "pass_failed", error });
+  #led(terms: PassTerms): LedTerms {
+    return { ...terms, leadership: presentLeadership(this.#settings.leader) };
+  }
+
+  async #begin({ leadership }: LedTerms): Promise<void> {
+    if (!leadership.lasts()) return;
+    if (leadership.epoch !== this.#epoch) this.forgetEmptyAnswers();
+    this.#epoch = leadership.epoch;
+    if (this.#hooks.isPaused()) return;
+    for (const error of await this.#epochs.raise(leadership.epoch ?? 0))
+      this.#hooks.emit({ type: "pass_failed", error });
   }
 
   #takeGeneration(generation: number): void {
@@ -260,11 +285,9 @@ export class PassRunner<Spec> {
     this.#retries.creationsFailed(nowMs, Math.min(...asked));
   }
 
-  #lookTerms({ signal, graceLeftMs }: PassTerms, mode: LookTerms["mode"]): LookTerms {
-    const { clock, leader } = this.#settings;
-    const isLeading = leader?.isLeader() ?? true;
-    const blockedBy: HeldBy | undefined = this.#hooks.isPaused() ? "paused" : isLeading ? undefined : "notLeader";
-    const epoch = leader?.epoch;
+  #lookTerms({ signal, graceLeftMs, leadership }: LedTerms, mode: LookTerms["mode"]): LookTerms {
+    const { clock } = this.#settings;
+    const { epoch } = leadership;
     return {
       mode,
       context: {
@@ -272,7 +295,7 @@ export class PassRunner<Spec> {
         ...(epoch === undefined ? {} : { epoch }),
         signal: signal ?? NEVER_ABORTED,
       },
-      ...(blockedBy === undefined ? {} : { blockedBy }),
+      blockedBy: () => (this.#hooks.isPaused() ? "paused" : leadership.lasts() ? undefined : "notLeader"),
       ...(graceLeftMs === undefined ? {} : { graceLeftMs }),
       isApproved: false,
     };

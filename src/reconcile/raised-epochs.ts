@@ -6,10 +6,7 @@ import type { ReconcilerSettings } from "./settings.ts";
 /** More in one step would hold other writers of the group up. */
 const MOST_A_BATCH = 1_000;
 
-type Terms = Pick<
-  ReconcilerSettings<never>,
-  "store" | "name" | "leader" | "shards" | "clock" | "random" | "storeTimeoutMs"
->;
+type Terms = Pick<ReconcilerSettings<never>, "store" | "name" | "shards" | "clock" | "random" | "storeTimeoutMs">;
 
 /**
  * Makes the epoch of a new leadership, and those of the shards that are ours, known to the ledger before anything is read from it, so that
@@ -30,22 +27,21 @@ export class RaisedEpochs {
   }
 
   /**
+   * @param epoch - the leader's; 0 without one.
    * @returns what of the ledger can't be read: the slots of those shards are not acted on.
    * @throws what else the store did, or the gate.
    */
-  async raise(): Promise<unknown[]> {
-    const epoch = this.#settings.leader?.epoch ?? 0;
+  async raise(epoch: number): Promise<unknown[]> {
     const held = this.#settings.shards?.fences() ?? [];
     const isKnown = (fence: Fence): boolean => this.#shards.get(fence.name) === fence.epoch;
     const known = held.filter(isKnown);
     const fences = held.filter((fence) => !isKnown(fence));
     const errors: unknown[] = [];
-    // A new leader's goes with those of the shards, or alone.
-    if (fences.length === 0 && epoch !== this.#leader) await this.#send(epoch, []);
     for (let from = 0; from < fences.length; from += MOST_A_BATCH)
       known.push(...(await this.#raise(epoch, fences.slice(from, from + MOST_A_BATCH), errors)));
     if (fences.length > 0) this.#shards = new Map(known.map(({ name, epoch }) => [name, epoch]));
-    this.#leader = epoch;
+    // A new leader's goes with those of the shards; alone where no shard has come, or none that can be read.
+    if (epoch !== this.#leader) await this.#send(epoch, []);
     return errors;
   }
 
@@ -74,6 +70,7 @@ export class RaisedEpochs {
     const send = (call: StoreCall) => store.resources.apply(request, call);
     const { status } = await storeOperation({ clock, random, budgetMs: storeTimeoutMs, send });
     this.#isRefused = status === "fenced";
+    this.#leader = epoch;
     return status === "decided";
   }
 

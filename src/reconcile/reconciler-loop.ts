@@ -1,3 +1,4 @@
+import { onAbort } from "../abort-listeners.ts";
 import { type Clock, Stopwatch, type Timer } from "../clock.ts";
 import type { Interruption } from "./pass-execution.ts";
 import type { BareEvent } from "./pass-notes.ts";
@@ -58,6 +59,7 @@ export class ReconcilerLoop {
   #isEnding = false;
   #endPass: (() => void) | undefined;
   #lastEpoch: number | undefined;
+  #endFollowing = (): void => {};
 
   /** @param after - what has to be over before the first pass. */
   constructor(settings: ReconcilerSettings<never>, work: LoopWork, grace: GracePeriod, after: Promise<unknown>) {
@@ -92,6 +94,7 @@ export class ReconcilerLoop {
     this.#isEnding = true;
     this.#ticker?.clear();
     this.#stopListening();
+    this.#endFollowing();
     this.queue.shutdown();
   }
 
@@ -125,6 +128,9 @@ export class ReconcilerLoop {
     if (leader !== undefined && leader.epoch !== this.#lastEpoch) {
       this.#lastEpoch = leader.epoch;
       this.#grace.begin();
+      // From its end on it is looked for the next one.
+      this.#endFollowing();
+      this.#endFollowing = onAbort(leader.signal, () => this.wake());
     }
     const { report, progress, isBlind, retryAt, dueAt } = await this.#work.pass({
       graceLeftMs: () => {

@@ -231,6 +231,7 @@ export class Reconciler<Spec = unknown> {
 
   #beginPeriod(): void {
     this.#period = this.#nextPeriod();
+    this.#runner.forgetEmptyAnswers();
     if (!this.#isAtRest) return;
     this.#isAtRest = false;
     this.#emit({ type: "reconciler_restarted", metrics: this.#metrics });

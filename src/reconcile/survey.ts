@@ -91,6 +91,10 @@ export class Survey<Spec> {
     });
   }
 
+  forgetEmptyAnswers(): void {
+    this.#beliefs.forgetEmptyAnswers();
+  }
+
   /** What follows now from the answers that a look got, whatever other looks were answered since. */
   review(terms: LookTerms, look: Found): Promise<Found> {
     return this.#inTurn(async () => {
@@ -151,15 +155,15 @@ export class Survey<Spec> {
   }
 
   /** Whoever may not act keeps nothing. */
-  async #keepDesired({ blockedBy }: LookTerms): Promise<boolean> {
-    return blockedBy === undefined && (await this.#beliefs.keepDesired());
+  async #keepDesired({ blockedBy, context }: LookTerms): Promise<boolean> {
+    return blockedBy() === undefined && (await this.#beliefs.keepDesired(context.epoch ?? 0));
   }
 
   /** Whoever may not act forgets them, too, and leaves them in the ledger until somebody acts. */
   async #forgetTombstones({ mode, blockedBy }: LookTerms): Promise<void> {
     const before = this.reader.now() - TOMBSTONE_MS;
     if (!this.#owesPurge && !this.view.hasTombstoneBefore(before)) return;
-    const isActing = mode === "real" && blockedBy === undefined;
+    const isActing = mode === "real" && blockedBy() === undefined;
     if (isActing) await this.reader.purge(TOMBSTONE_MS);
     this.#owesPurge = !isActing;
     this.view.forgetTombstonesBefore(before);
@@ -190,12 +194,13 @@ export class Survey<Spec> {
   #compose(terms: LookTerms): Promise<Composition> {
     const { name: _name, massGuard, maxUnavailable, maxActionsPerPass, surplus, shards, staleAfterMs } = this.#settings;
     const nowMs = this.reader.now();
+    const blockedBy = terms.blockedBy();
     const { ids, lastAt } = this.view.replacedSince(nowMs - staleAfterMs);
     const creationAt = this.#retries.creationAt(nowMs);
     return compose(this.#verdicts(this.#judgeContext(terms)), {
       nowMs,
       generation: this.#beliefs.generation,
-      ...(terms.blockedBy === undefined ? {} : { blockedBy: terms.blockedBy }),
+      ...(blockedBy === undefined ? {} : { blockedBy }),
       owns: (id) => shards?.owns(id) ?? true,
       isApproved: terms.isApproved,
       massGuard,

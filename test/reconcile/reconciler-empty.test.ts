@@ -1,6 +1,6 @@
 import type { ObservedResource, ReconcilerOptions } from "evenkeel";
 import { describe, expect, it } from "vitest";
-import { conditionsOf, eventsOf, heldOf } from "./reconciler-kit.ts";
+import { conditionsOf, eventsOf, fakeLeader, heldOf } from "./reconciler-kit.ts";
 import { fakeFleet, setUpReconciler } from "./set-up.ts";
 
 /** So many resources whose observation may come to be empty; old enough to be missed. */
@@ -64,6 +64,23 @@ describe("an empty observation", () => {
     expect(conditionsOf(gone)).toEqual({ Converged: "AsDesired" });
     expect((await reconciler.status()).observed).toMatchObject({ TERMINATING: 0, TERMINATED: 10 });
   });
+
+  it.each(["another has led", "it was stopped"] as const)(
+    "confirms no later one where %s meanwhile",
+    async (meanwhile) => {
+      const leader = fakeLeader(1);
+      const { reconciler, fleet, see } = await setUpObserved(10, { leader });
+      see(() => []);
+      expect((await reconciler.reconcile()).held).toHaveLength(10);
+      if (meanwhile === "another has led") {
+        leader.lose();
+        leader.lead(3);
+      } else await reconciler.stop();
+      expect((await reconciler.reconcile()).held).toHaveLength(10);
+      expect(fleet.calls).toEqual([]);
+      expect((await reconciler.reconcile()).actions).toHaveLength(10);
+    },
+  );
 
   it("of 9 rows acts at once", async () => {
     const { reconciler, see } = await setUpObserved(9);

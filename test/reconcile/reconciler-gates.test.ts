@@ -86,6 +86,49 @@ describe("a leadership that ends in the middle of a pass", () => {
     expect(await ledger.get("web-0")).toMatchObject({ state: "PENDING" });
   });
 
+  it("ends the pass for good, also where it leads again before its callbacks have answered", async () => {
+    const asked = deferred();
+    let wanted = 6;
+    const { reconciler, leader, clock, storeCalls, fleet } = setUpLed(1, {
+      desired: async () => {
+        const answer = wanted;
+        await asked.promise;
+        return answer;
+      },
+    });
+    const reported = reconciler.reconcile();
+    await settle(clock);
+    leader.lose();
+    wanted = 3;
+    leader.lead(3);
+    storeCalls.length = 0;
+    asked.resolve();
+    const report = await reported;
+    expect(report.actions).toEqual([]);
+    expect(new Set(report.held.map(({ heldBy }) => heldBy))).toEqual(new Set(["notLeader"]));
+    expect(writesIn(storeCalls)).toEqual([]);
+    await reconciler.reconcile();
+    expect(fleet.ids()).toHaveLength(3);
+  });
+
+  it("is not waited for in the loop: what comes next is looked at within a second, whenever the resync is", async () => {
+    const { reconciler, leader, clock, ledger, fleet, store } = setUpLed(1, { resyncIntervalMs: 3_600_000 });
+    await ledger.setDesired(1);
+    reconciler.start();
+    await settle(clock);
+    expect(fleet.ids()).toHaveLength(1);
+    leader.lose();
+    await ledger.setDesired(2);
+    await clock.advance(10_000);
+    expect(fleet.ids()).toHaveLength(1);
+    leader.lead(4);
+    await clock.advance(1_000);
+    expect(fleet.ids()).toHaveLength(2);
+    expect((await store.resources.getDesired("web", { timeoutMs: 1_000 })).epoch).toBe(4);
+    await reconciler.stop();
+    expect(clock.pendingTimers).toBe(0);
+  });
+
   it("is fenced where its callback had returned already", async () => {
     const fleet = fakeFleet();
     const { reconciler, leader, ledger } = setUpLed(1, {

@@ -230,6 +230,24 @@ describe("with a leader besides", () => {
     const low = { group: "web", epoch: 13, writes: [], fences: [{ name: "shard 0", epoch: 1 }] };
     expect(await store.resources.apply(low, CALL)).not.toHaveProperty("fences");
   });
+
+  it("the leader's is made known also where the fences of all shards that came can't be read", async () => {
+    const leader = fakeLeader(12);
+    const shards = fakeDivision({ 0: 5 });
+    const clock = new ManualClock();
+    const store = memoryStore({ clock });
+    const { apply } = store.resources;
+    const broken: typeof apply = async (request, call) => {
+      if (request.fences !== undefined) throw new EvenkeelError("RECORD_CORRUPT", "The fence can't be read.");
+      return apply(request, call);
+    };
+    const { reconciler } = setUpReconciler({
+      ...{ shards, leader, clock },
+      store: { ...store, resources: { ...store.resources, apply: broken } },
+    });
+    await reconciler.reconcile();
+    expect((await store.resources.getDesired("web", CALL)).epoch).toBe(12);
+  });
 });
 
 describe("events and explanations", () => {
