@@ -78,6 +78,8 @@ async function serve(
     ...spec,
     options: {
       store,
+      // Calls are counted: a store that is slow because the machine is, is asked no second time.
+      storeTimeoutMs: 20_000,
       scope: (request: never) => shim.header(request, "x-tenant") ?? "",
       onEvent: (event: EvenkeelEvent) => events.push(event),
       ...options,
