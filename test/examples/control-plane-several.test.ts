@@ -129,14 +129,14 @@ describe("several copies of examples/control-plane", { timeout: TEST_PATIENCE_MS
       const proxy = await startTcpProxy({ port: Number(new URL(redisUrl()).port) });
       context.onTestFinished(() => proxy.stop());
       const plane = await planeOn(context, proxy.url(redisUrl()));
-      const copy = await plane.start("only", "--desired", "3", "--stale-ms", "40000", "--orphan-ms", "12000");
+      const copy = await plane.start("only", "--desired", "3", "--stale-ms", "60000", "--orphan-ms", "20000");
       await untilConverged(plane, copy, 3);
       const before = new Map(plane.living());
 
       proxy.blackHole("toServer");
       const cutAt = performance.now();
-      // Not a moment's trouble: they live longer than 12 s only because they are answered.
-      while (performance.now() - cutAt < 16_000) {
+      // Not a moment's trouble: they live longer than 20 s only because they are answered.
+      while (performance.now() - cutAt < 26_000) {
         const beat = await copy.ask("POST", "/resources/worker-0/heartbeat", { incarnation: 1 });
         expect([beat.status, JSON.parse(beat.text)]).toEqual([503, expect.objectContaining({ status: 503 })]);
       }
