@@ -43,7 +43,7 @@ export function decideEpoch(
 /**
  * {@link ResourceStore.setDesired}. Only what depends on a generation needs the nonce of what was set last: whoever else set the same
  * text from the same generation may have meant one more than was there, as they did. Without a condition a repetition finds its own
- * text, which is answered alike and changes nothing.
+ * text, which is answered alike and changes nothing; but one that arrives when something else was set brings its text back.
  */
 export function decideDesired(
   stored: GroupRecord | undefined,

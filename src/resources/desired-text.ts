@@ -146,6 +146,11 @@ function textOfEntry({ id, spec, deletionCost }: DesiredEntry): string {
   return JSON.stringify(spec === undefined ? id : [id, spec]);
 }
 
+/** Another text for the same set, which every version reads: the ledger takes it for a change, and a reconciler for none. */
+export function otherTextOf(text: string): string {
+  return text === "[]" ? JSON.stringify({ count: 0 }) : `${text.slice(0, 1)} ${text.slice(1)}`;
+}
+
 /**
  * The set of a text.
  * @throws EvenkeelError `RECORD_CORRUPT` for what {@link desiredTextOf} never wrote.

@@ -1,12 +1,13 @@
 import { type Clock, systemClock } from "../clock.ts";
 import { acceptOptions, invalidOptions, type OptionRules, rules } from "../option-rules.ts";
 import { optionsSchema, parseOptions } from "../options.ts";
-import { makeNonce, type Random, systemRandom } from "../random.ts";
+import { type Random, systemRandom } from "../random.ts";
 import type { LedgerStore, ResourceState, ResourceStore, StoreCall } from "../store.ts";
 import { storeOperation } from "../store-operation.ts";
 import { acceptDesired, desiredOfText, desiredTextOf, entriesOf } from "./desired-text.ts";
 import { updateDesired } from "./desired-update.ts";
-import { fenced, followingEpochs } from "./epoch-following.ts";
+import { DesiredWriter } from "./desired-writer.ts";
+import { followingEpochs } from "./epoch-following.ts";
 import { Heartbeats } from "./heartbeats.ts";
 import { turnTaker } from "./in-turns.ts";
 import { LEDGER_RULES } from "./ledger-rules.ts";
@@ -83,23 +84,26 @@ const FILTER: OptionRules = {
 export class ResourceLedger<Spec = unknown> {
   readonly #terms: ProvisionTerms;
   readonly #heartbeats: Heartbeats;
+  readonly #desiredWriter: DesiredWriter;
   /** The last `setDesired` or `updateDesired`: a long list must not overtake what was said after it. */
   #lastDesired: Promise<unknown> = Promise.resolve();
 
   /** @throws EvenkeelError `INVALID_OPTIONS`. */
   constructor(options: ResourceLedgerOptions) {
     parseOptions(OWNER, SCHEMA, options);
+    const clock = options.clock ?? systemClock;
     const terms = {
-      // Epochs are followed below the writer.
-      store: followingEpochs(options.store),
+      // Epochs are followed below the writers.
+      store: followingEpochs(options.store, clock),
       group: options.group,
-      clock: options.clock ?? systemClock,
+      clock,
       random: options.random ?? systemRandom,
       storeTimeoutMs: options.storeTimeoutMs ?? 5_000,
       leaseMs: options.leaseMs ?? 30_000,
     };
     this.#terms = { ...terms, writer: new RowWriter({ ...terms, epoch: () => 0 }) };
     this.#heartbeats = new Heartbeats(terms);
+    this.#desiredWriter = new DesiredWriter(terms);
   }
 
   /**
@@ -143,10 +147,12 @@ export class ResourceLedger<Spec = unknown> {
 
   /**
    * Says which resources are wanted: so many, with the ids `<group>-0` to `<group>-<N-1>`, or these. The same set, in whatever order, is
-   * the same generation. Of several calls of one ledger the last one wins.
+   * the same generation. Of several calls of one ledger the last one wins, also over what of an earlier one arrives late. One round trip
+   * while nobody else sets it, and another one for each time that somebody has.
    *
    * @throws EvenkeelError `INVALID_OPTIONS`, naming what is wrong with the set (at most 10,000,000 resources by number, 2,000,000 by list, each id once);
-   * `STORE_UNAVAILABLE`; `FENCED` when leaders changed faster than it could follow.
+   * `STORE_UNAVAILABLE`, also, without a `cause`, where others set it so often that nothing was set; `FENCED` when leaders changed faster
+   * than it could follow.
    */
   async setDesired(desired: number | Iterable<DesiredResource<Spec>>): Promise<{ generation: number }> {
     const before = this.#lastDesired;
@@ -158,11 +164,7 @@ export class ResourceLedger<Spec = unknown> {
   async #sendDesired(wanted: unknown, before: Promise<unknown>): Promise<{ generation: number }> {
     const text = await desiredTextOf(await acceptDesired(`${OWNER}.setDesired`, this.#terms.group, wanted));
     await before;
-    const { group, random } = this.#terms;
-    const request = { group, epoch: 0, nonce: makeNonce(random), desired: text };
-    const result = await this.#ask((resources, call) => resources.setDesired(request, call));
-    if (result.status === "fenced") throw fenced(result.epoch);
-    return { generation: result.generation };
+    return this.#desiredWriter.set(text);
   }
 
   /**
@@ -185,8 +187,9 @@ export class ResourceLedger<Spec = unknown> {
     change: (resources: DesiredResource<Spec>[]) => number | Iterable<DesiredResource<Spec>>,
   ): Promise<{ generation: number }> {
     if (!rules.fn.test(change)) throw invalidOptions(`${OWNER}.updateDesired`, `change must be ${rules.fn.says}`);
+    const terms = { ...this.#terms, writer: this.#desiredWriter };
     const set = this.#lastDesired.then(() =>
-      updateDesired<Spec>(this.#terms, { owner: `${OWNER}.updateDesired`, read: () => this.desired(), change }),
+      updateDesired<Spec>(terms, { owner: `${OWNER}.updateDesired`, read: () => this.desired(), change }),
     );
     this.#lastDesired = set.catch(() => {});
     return set;
