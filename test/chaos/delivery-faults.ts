@@ -12,11 +12,11 @@ const FAULTS: readonly (readonly [string, Fault])[] = [
   ["that never arrives", "hangBefore"],
   ["that is delivered twice", "duplicate"],
   ["that is delivered again 40 ms later", { duplicateAfterMs: 40 }],
-  ["that arrives after it was sent again", { delayMs: 2_400 }],
+  ["that arrives after it was sent again", { delayMs: 4_900 }],
 ];
 
-/** What is silent is sent again after half of it, and a busy machine has the other half to answer that. */
-const STORE_TIMEOUT_MS = 4_000;
+/** What is silent is sent again after half of it, and a busy machine has the other half to answer that, also one that stands still. */
+const STORE_TIMEOUT_MS = 9_000;
 /** Where nothing is answered in time. */
 const IN_VAIN_MS = 1_000;
 
