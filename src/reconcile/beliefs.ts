@@ -15,6 +15,9 @@ import type { AnswerKind } from "./verdict.ts";
 /** From so many resources on, an empty answer that would touch them all is not believed at once. */
 const EMPTY_GUARD_ROWS = 10;
 
+/** How often a pass brings what is desired into the ledger, if others bring other things there meanwhile. */
+const MOST_KEEPS = 5;
+
 const NOTHING_WANTED: DesiredSet = Object.freeze({ kind: "count", count: 0 });
 
 /** What is believed of what is desired and observed: takes answers in, as far as they can be relied on. */
@@ -35,8 +38,8 @@ export class Beliefs<Spec> {
   /** The number of the sight that the view shows; it is not kept itself, because there may be a million items. */
   #sightNumber = 0;
   #sights = 0;
-  /** What is desired, and not in the ledger yet. */
-  #unkept: string | undefined;
+  /** What is desired, and not in the ledger yet, and the generation that is. */
+  #unkept: { readonly desired: string; readonly generation: number } | undefined;
   /** The last complete answer was empty, and not believed. */
   #emptyOnce = { desired: false, observe: false };
 
@@ -96,7 +99,7 @@ export class Beliefs<Spec> {
     }
     if (!isEmptySet(answer.value)) this.#emptyOnce.desired = false;
     const text = await desiredTextOf(answer.value);
-    this.#unkept = text === stored.desired ? undefined : text;
+    this.#unkept = text === stored.desired ? undefined : { desired: text, generation: stored.generation };
     this.generation = stored.generation + Number(this.#unkept !== undefined);
   }
 
@@ -121,20 +124,27 @@ export class Beliefs<Spec> {
    * @returns whether a later leader kept it out.
    */
   async keepDesired(epoch: number): Promise<boolean> {
-    const desired = this.#unkept;
-    if (desired === undefined) return false;
+    const unkept = this.#unkept;
+    if (unkept === undefined) return false;
     this.#unkept = undefined;
     const { clock, random, storeTimeoutMs, store, name } = this.#settings;
-    const request = { group: name, epoch, nonce: makeNonce(random), desired };
-    const result = await storeOperation({
-      clock,
-      random,
-      budgetMs: storeTimeoutMs,
-      send: (call) => store.resources.setDesired(request, call),
-    });
-    if (result.status === "fenced") return true;
-    this.generation = result.generation;
-    return false;
+    const { desired } = unkept;
+    let { generation } = unkept;
+    for (let tries = 1; ; tries += 1) {
+      // A copy that arrives late, when something else has been desired since, changes nothing.
+      const request = { group: name, epoch, nonce: makeNonce(random), desired, ifGeneration: generation };
+      const result = await storeOperation({
+        clock,
+        random,
+        budgetMs: storeTimeoutMs,
+        send: (call) => store.resources.setDesired(request, call),
+      });
+      if (result.status === "fenced") return true;
+      generation = result.generation;
+      this.generation = generation;
+      // Where somebody else says it too, again and again, the next pass goes on.
+      if (result.status === "set" || tries === MOST_KEEPS) return false;
+    }
   }
 
   /**
