@@ -48,14 +48,27 @@ export function holdBody(req: IncomingMessage): { letGo(): void } {
   const listeners = req.rawListeners("data") as ((chunk: unknown) => void)[];
   if (listeners.length === 0 || !isUnread(req)) return { letGo: () => {} };
   req.pause();
+  const tellEnd = keepEnd(req);
   for (const listener of listeners) req.off("data", listener);
   return {
     letGo() {
       if (listeners.length === 0) return;
+      tellEnd();
       for (const listener of listeners.splice(0)) req.on("data", listener);
       req.resume();
     },
   };
+}
+
+/** Node looks once into what was asked in this tick to flow, paused or not, and would tell the end of an empty body to nobody. */
+function keepEnd(req: IncomingMessage): () => void {
+  const { read } = req;
+  const tellEnd = (): void => {
+    req.read = read;
+  };
+  req.read = () => null;
+  process.nextTick(tellEnd);
+  return tellEnd;
 }
 
 function hasBody(req: IncomingMessage): boolean {
@@ -119,7 +132,10 @@ function readAndPutBack(req: IncomingMessage, maxBytes: number): Promise<Uint8Ar
     if (Number(req.headers["content-length"] ?? 0) > maxBytes) return putBack(Buffer.alloc(0), TOO_LARGE);
     req.on("error", onError);
     req.on("close", onClose);
-    if (isComplete(req)) return onReadable();
-    req.on("readable", onReadable);
+    // Not in the tick of the request: an empty body may end in the same packet, and by listening now its end would be told.
+    process.nextTick(() => {
+      if (isComplete(req)) onReadable();
+      else req.on("readable", onReadable);
+    });
   });
 }
