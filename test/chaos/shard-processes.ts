@@ -20,8 +20,8 @@ const QUICK: ShardNodeSettings = {
 };
 /** A write that was decided on before it stood still for three leases is still worth sending. */
 const STALLED: ShardNodeSettings = { ...QUICK, actionTimeoutMs: 20_000 };
-/** Those to whom nothing happens keep what they have, however busy the machine is. */
-const STEADY: ShardNodeSettings = { ...QUICK, leaseDurationMs: 6_000, renewDeadlineMs: 5_000 };
+/** Those to whom nothing happens keep what they have, however busy the machine is, and where it stands still for some seconds. */
+const STEADY: ShardNodeSettings = { ...QUICK, leaseDurationMs: 9_000, renewDeadlineMs: 8_000 };
 /** Longer than the test's patience, so that nothing moves because a lease lapsed. */
 const LONG: ShardNodeSettings = { ...QUICK, leaseDurationMs: 90_000, renewDeadlineMs: 60_000 };
 /** The one in which a last renewal arrived late, the one that came too early by a moment, and the one that got it. */
