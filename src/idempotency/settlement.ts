@@ -146,9 +146,18 @@ export class Settlement<O> {
       isRepeated = true;
     };
     const result = await this.ask((bounds) => store.executions.release({ ...this.#holder, as }, bounds), onUnknown);
+    if (!wasHeld || !isRepeated || this.#isForThisCaller(result)) return result;
     // The first try was carried out and its answer lost: whoever has the record now got it from us.
-    const wasCarriedOut = wasHeld && isRepeated && result.status !== "committed";
-    return wasCarriedOut ? { status: "released" } : result;
+    return { status: "released" };
+  }
+
+  /**
+   * Whether an outcome stands that every call with this payload gets. Whose it is can't be told: another caller's after our release, or
+   * an operator's who seized the record before it.
+   */
+  #isForThisCaller(result: ReleaseResult): boolean {
+    if (result.status === "committed") return true;
+    return result.status === "finalized" && sameFingerprint(result.fingerprint, this.#execution.call.fingerprint);
   }
 
   /** A store operation under this attempt's lease. */

@@ -1,5 +1,9 @@
+import type { Fault } from "evenkeel/testing";
 import { describe, expect, it } from "vitest";
-import { deferred, setUp, thrownBy, watch } from "./set-up.ts";
+import { taggedJson } from "../../src/codec.ts";
+import { outcomeCodec } from "../../src/idempotency/outcome.ts";
+import type { ExecutionView } from "../../src/store.ts";
+import { CALL, deferred, setUp, thrownBy, watch } from "./set-up.ts";
 
 describe("a claim that arrives late", () => {
   it("and is granted after its function's error was released, is undone: the key is free, also under reject", async () => {
@@ -50,18 +54,52 @@ describe("a claim that arrives late", () => {
 });
 
 describe("a release whose answer is lost", () => {
-  it("has happened: its caller gets its own error, whoever has the key by then", async () => {
-    const { once, rival, clock, types } = setUp({ faults: [{ on: "executions.release", nth: 1, fault: "lostReply" }] });
-    const failing = thrownBy(
-      once(() => {
-        throw new Error("mine");
-      })(undefined),
-    );
-    await clock.advance(1);
-    expect(await rival(() => "theirs")(undefined)).toBe("theirs");
-    await clock.advance(1_000);
-    expect(await failing).toMatchObject({ message: "mine" });
+  /** A call that fails, and what comes of it when the first answer to its release is lost and `meanwhile` happens. */
+  async function failing(fault: Fault, meanwhile: (world: ReturnType<typeof setUp>) => unknown) {
+    const world = setUp({ faults: [{ on: "executions.release", nth: 1, fault }] });
+    const mine = new Error("mine");
+    const called = watch(world.once<string, string>(() => Promise.reject(mine))("for 1"));
+    await world.clock.advance(1);
+    await meanwhile(world);
+    await world.clock.advance(1_000);
+    return { ...world, called, mine };
+  }
+
+  it("has happened: its caller gets its own error, also while another call has the key", async () => {
+    const theirs = deferred<string>();
+    const { called, mine, types } = await failing("lostReply", ({ rival }) => {
+      void rival(() => theirs.promise)("for 1");
+    });
+    expect(called.error).toBe(mine);
     expect(types()).toContain("released");
+    theirs.resolve("theirs");
+  });
+
+  it("and whose key went on to another payload has happened", async () => {
+    const { called, mine, types } = await failing("lostReply", ({ rival }) => rival(() => "theirs")("for 2"));
+    expect(called.error).toBe(mine);
+    expect(types()).toContain("released");
+  });
+
+  it("gives way to the outcome that another call with its payload got", async () => {
+    const { called, types, eventsOf, mine } = await failing("lostReply", ({ rival }) => rival(() => "theirs")("for 1"));
+    expect(called.value).toBe("theirs");
+    expect(types()).not.toContain("released");
+    expect(eventsOf("lease_lost")).toMatchObject([{ reason: "finalized", error: mine }]);
+  });
+
+  it("did not happen where an operator has seized the record: its caller gets the operator's outcome, as all others do", async () => {
+    const { called, once, types } = await failing("lostRequest", async ({ inner, record }) => {
+      const { id, token } = (await record()) as ExecutionView;
+      const operator = { id, nonce: "operator", retentionMs: 60_000 };
+      const seized = await inner.executions.seize({ ...operator, token, leaseMs: 30_000 }, CALL);
+      if (seized.status !== "seized") throw new Error(seized.status);
+      const { outcome } = outcomeCodec(taggedJson, 1_024).encodeValue(id, "by hand");
+      await inner.executions.complete({ ...operator, token: seized.token, outcome }, CALL);
+    });
+    expect(called.value).toBe("by hand");
+    expect(types()).not.toContain("released");
+    expect(await once((_input: string) => "never")("for 1")).toBe("by hand");
   });
 });
 
