@@ -15,7 +15,7 @@ export class EventStream {
   /** Said once, before everything else. */
   #first: string;
   #newest: string | undefined;
-  #comment: string | undefined;
+  #beat: string | undefined;
   /** Somebody waits for the next piece. */
   #isAwaited = false;
   #sentAt: number;
@@ -49,9 +49,9 @@ export class EventStream {
     this.#send();
   }
 
-  /** Keeps connections open on which nothing else goes. */
+  /** What is said where there is nothing else: it keeps the connection open, and the page knows that it is. */
   beat(): void {
-    this.#comment = ": \n\n";
+    this.#beat = BEAT;
     this.#send();
   }
 
@@ -75,11 +75,11 @@ export class EventStream {
 
   #send(): void {
     if (!this.#isAwaited || this.#controller === undefined) return;
-    const text = this.#first + (this.#newest ?? this.#comment ?? "");
+    const text = this.#first + (this.#newest ?? this.#beat ?? "");
     if (text === "") return;
     this.#first = "";
     this.#newest = undefined;
-    this.#comment = undefined;
+    this.#beat = undefined;
     this.#isAwaited = false;
     this.#sentAt = this.#clock.monotonic();
     this.#controller.enqueue(this.#encoder.encode(text));
@@ -90,3 +90,5 @@ export class EventStream {
 export function eventText(name: string, data: string): string {
   return `event: ${name}\ndata: ${data}\n\n`;
 }
+
+const BEAT = eventText("beat", "{}");

@@ -5,7 +5,8 @@ import { EventStream, eventText } from "./event-stream.ts";
 import type { Sampler } from "./sampler.ts";
 import type { WindowQuery } from "./window-query.ts";
 
-const BEAT_MS = 15_000;
+/** A page that hears nothing for three of them takes its stream for lost. */
+const BEAT_MS = 5_000;
 /** Who reads nothing for so long is not there any more, and takes the place of somebody who is. */
 const UNREAD_MS = 60_000;
 

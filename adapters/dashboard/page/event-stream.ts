@@ -12,8 +12,7 @@ export interface StreamListener {
 
 /** After a refusal, which an EventSource takes for final. */
 const AGAIN_AFTER_MS = 2_000;
-/** So many looks may be missing, and at least so much time must pass, before a stream that is still open is taken for dead. */
-const SILENT_LOOKS = 4;
+/** After so much time without a beat, which the server sends every 5 seconds, a stream that is still open is taken for dead. */
 const SILENT_MS = 15_000;
 const WATCH_EVERY_MS = 1_000;
 
@@ -23,7 +22,6 @@ export class EventStream {
   #source: EventSource | undefined;
   #address = "";
   #state: StreamState = "connecting";
-  #silentAfterMs = SILENT_MS;
   #heardAt = performance.now();
   #again: ReturnType<typeof setTimeout> | undefined;
 
@@ -41,21 +39,25 @@ export class EventStream {
     const source = new EventSource(address);
     this.#source = source;
     source.addEventListener("hello", ({ data }) => {
-      const hello: DashboardHello = JSON.parse(data);
-      this.#silentAfterMs = Math.max(SILENT_MS, SILENT_LOOKS * hello.intervalMs);
-      this.#heardAt = performance.now();
-      this.#listener.hello(hello);
+      this.#hear();
+      this.#listener.hello(JSON.parse(data));
     });
     source.addEventListener("update", ({ data }) => {
-      this.#heardAt = performance.now();
-      this.#turn("live");
+      this.#hear();
       this.#listener.update(JSON.parse(data));
     });
+    source.addEventListener("beat", () => this.#hear());
     source.addEventListener("error", () => {
       this.#turn("lost");
       // It tries again by itself, unless it was refused.
       if (source.readyState === EventSource.CLOSED) this.#openAgain();
     });
+  }
+
+  /** It lives, also where the ledger is silent. */
+  #hear(): void {
+    this.#heardAt = performance.now();
+    this.#turn("live");
   }
 
   #openAgain(): void {
@@ -64,7 +66,7 @@ export class EventStream {
   }
 
   #watch(): void {
-    if (performance.now() - this.#heardAt < this.#silentAfterMs) return;
+    if (performance.now() - this.#heardAt < SILENT_MS) return;
     this.#turn("lost");
     this.open(this.#address);
   }

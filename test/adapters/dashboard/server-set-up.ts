@@ -81,7 +81,6 @@ export class Served {
 export class Watching {
   readonly updates: DashboardUpdate[] = [];
   readonly hello: DashboardHello[] = [];
-  /** Comments, which nobody sees. */
   beats = 0;
   retryMs: number | undefined;
   status: number | undefined;
@@ -124,10 +123,10 @@ export class Watching {
     for (const block of blocks) {
       const fields = new Map(block.split("\n").map((line) => line.split(/: ?(.*)/s).slice(0, 2) as [string, string]));
       const data = fields.get("data");
-      if (fields.has("")) this.beats += 1;
       if (fields.has("retry")) this.retryMs = Number(fields.get("retry"));
       if (data === undefined) continue;
-      if (fields.get("event") === "hello") this.hello.push(JSON.parse(data));
+      if (fields.get("event") === "beat") this.beats += 1;
+      else if (fields.get("event") === "hello") this.hello.push(JSON.parse(data));
       else if (fields.get("event") === "update") this.updates.push(JSON.parse(data));
     }
   }

@@ -126,7 +126,7 @@ describe("streams", () => {
     const { server } = await servedBoard({ store: memoryStore({ clock }), clock, intervalMs: 600_000 });
     const watching = server.watch();
     await expect.poll(() => watching.updates.length).toBe(1);
-    await clock.advance(15_000);
+    await clock.advance(5_000);
     await expect.poll(() => watching.beats).toBe(1);
     await clock.advance(30_000);
     await expect.poll(() => watching.beats).toBeGreaterThan(1);
