@@ -3,7 +3,7 @@ import type { ResourceState } from "../../src/store.ts";
 
 /**
  * What the server tells the page, as JSON in server-sent events: one `hello` at the beginning of a stream, then an `update` whenever
- * the ledger was looked at. All `…At` and `at` are epoch milliseconds by the server's clock. Keys of executions are never in it.
+ * the ledger was looked at, and a `beat`, which says nothing, every 5 seconds. All `…At` and `at` are epoch milliseconds by the server's clock. Keys of executions are never in it.
  *
  * The page asks for a window by the stream's address: `events?group=G&states=A,B&after=CURSOR&limit=N`.
  */
@@ -56,16 +56,17 @@ export interface DashboardProblem {
 
 export interface GroupSummary {
   readonly name: string;
-  readonly generation: number;
+  /** This, the next and `conditions` are absent as long as the group could never be read. */
+  readonly generation?: number;
   /** The generation that a reconciler acted on last. */
-  readonly observedGeneration: number;
-  /** Absent where the reconciler's own `desired` says it and it is not here, or where nothing was desired yet. */
+  readonly observedGeneration?: number;
+  /** Absent where nothing was desired yet, also where a reconciler's own `desired` has not been asked. */
   readonly desired?: number;
   /** Rows by state. Absent until they have been counted, which takes several looks where there are very many. */
   readonly observed?: Readonly<Record<ResourceState, number>>;
   /** Absent before the first pass. */
   readonly converged?: boolean;
-  readonly conditions: readonly Condition[];
+  readonly conditions?: readonly Condition[];
   /** Whether its reconciler runs in the process that serves the page: the following is known then. */
   readonly isHere: boolean;
   readonly paused?: boolean;
@@ -73,7 +74,7 @@ export interface GroupSummary {
   readonly leader?: boolean;
   /** When the last pass of this process ended. */
   readonly lastPassAt?: number;
-  /** What that pass held back: the first 50 of {@link heldTotal}. */
+  /** What that pass held back: the first 50 of {@link heldTotal}. Absent where another process leads, which knows better. */
   readonly held?: readonly HeldSummary[];
   readonly heldTotal?: number;
 }
@@ -158,6 +159,16 @@ export type DashboardAction =
   | { readonly type: "wake"; readonly group: string; readonly id: string }
   /** Lets the next caller run it: of an abandoned record, and by force of a running one. `token` is the one that was seen. */
   | { readonly type: "release"; readonly id: string; readonly token: number };
+
+/** The answer to an `approve` whose pass is over. */
+export interface DashboardApproved {
+  /** How many actions were carried out. */
+  readonly done: number;
+  /** How many failed, or were refused because another process leads by now. */
+  readonly failed: number;
+  /** How many were held back. */
+  readonly held: number;
+}
 
 /** The answer to `GET plan?group=…`, where actions are on: what a pass would do now. */
 export interface DashboardPlan {

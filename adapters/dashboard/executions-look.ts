@@ -7,23 +7,49 @@ import type { StoreTime } from "./store-time.ts";
 
 const MOST = 50;
 
+/** Records as the store gave them. */
+type ExecutionsFound = Readonly<Record<keyof ExecutionsSummary, readonly ExecutionView[]>>;
+
 /** Looks at executions: those that run, those that fell silent, and the last that began. */
-export function executionsLook(read: StoreReader, time: StoreTime): () => Promise<ExecutionsSummary> {
+export function executionsLook(read: StoreReader, time: StoreTime): () => Promise<ExecutionsFound> {
+  const timed = async (send: Parameters<typeof read<ExecutionView[]>>[0]): Promise<readonly ExecutionView[]> => {
+    const views = await read(send);
+    for (const view of views) {
+      const readAt = readAtOf(view);
+      if (readAt === undefined) continue;
+      time.take(readAt);
+      break;
+    }
+    return views;
+  };
   // Records come with their outcomes, which nobody looks at here.
   const recentOnes = sparedLook(
-    () => read((store, call) => store.executions.recent({ limit: MOST }, call)),
+    () => timed((store, call) => store.executions.recent({ limit: MOST }, call)),
     (views) => views.reduce((sum, view) => sum + (view.status === "completed" ? view.outcome.bytes.byteLength : 0), 0),
   );
-  const shown = (views: readonly ExecutionView[]): ExecutionSummary[] =>
-    views.map((view) => executionSummary(view, time));
   return async () => {
     const [running, abandoned, recent] = await Promise.all([
-      read((store, call) => store.executions.list({ status: "running", limit: MOST }, call)),
-      read((store, call) => store.executions.list({ status: "abandoned", limit: MOST }, call)),
+      timed((store, call) => store.executions.list({ status: "running", limit: MOST }, call)),
+      timed((store, call) => store.executions.list({ status: "abandoned", limit: MOST }, call)),
       recentOnes(),
     ]);
-    return { running: shown(running), abandoned: shown(abandoned), recent: shown(recent) };
+    return { running, abandoned, recent };
   };
+}
+
+/** What a page is told of them. */
+export function executionsOf({ running, abandoned, recent }: ExecutionsFound, time: StoreTime): ExecutionsSummary {
+  const shown = (views: readonly ExecutionView[]): ExecutionSummary[] =>
+    views.map((view) => executionSummary(view, time));
+  return { running: shown(running), abandoned: shown(abandoned), recent: shown(recent) };
+}
+
+/** When a record was read, by the store's clock: so long before it expires. Of one that runs nothing tells it. */
+function readAtOf(view: ExecutionView): number | undefined {
+  if (view.status === "running") return undefined;
+  const expiresAt = (view.status === "completed" ? view.completedAt : view.leaseExpiredAt) + view.retentionMs;
+  // A retention may be longer than there are moments.
+  return Number.isSafeInteger(expiresAt) ? expiresAt - view.expiresInMs : undefined;
 }
 
 /** What may be seen of a record: neither its key nor what it keeps, and of its scope a digest. */

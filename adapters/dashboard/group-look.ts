@@ -1,5 +1,5 @@
 import { statusOf } from "../../src/reconcile/conditions.ts";
-import type { Condition, HeldAction } from "../../src/reconcile/planned.ts";
+import type { Condition, HeldAction, LastPass } from "../../src/reconcile/planned.ts";
 import type { Reconciler } from "../../src/reconcile/reconciler.ts";
 import { desiredOfText } from "../../src/resources/desired-text.ts";
 import type { GroupSummary, HeldSummary } from "./dashboard-update.ts";
@@ -28,25 +28,41 @@ export interface GroupLook {
 
 /** By the reconciler of this process, which knows what changed; by the ledger where it can't tell. */
 export function groupHere(name: string, reconciler: Reconciler, read: StoreReader): GroupLook {
-  const inLedger = groupInLedger(name, read);
+  const said = ledgerWord(name, read);
+  const inLedger = groupBy(said, name, read);
+  /** What was known last of this process. */
+  let own: Pick<GroupSummary, "paused" | "leader"> = {};
+  const lastOf = (last: LastPass | undefined): Partial<GroupSummary> => {
+    if (last === undefined) return {};
+    // Another leads, and holds other things by now.
+    const held = own.leader === false ? {} : heldOf(last.report.held);
+    return { lastPassAt: last.at, ...held };
+  };
   return {
     async look(nowMs) {
       const last = reconciler.lastPass();
-      const seen = last === undefined ? {} : { lastPassAt: last.at, ...heldOf(last.report.held) };
       try {
         const { generation, observedGeneration, desired, observed, ...status } = await reconciler.status();
         const { conditions, converged, paused, leader } = status;
+        own = { paused, ...(leader === undefined ? {} : { leader }) };
+        // Where it did not act itself, or could not find out what is desired, the ledger has what was so last.
+        const isAsked = leader !== false && generation > 0 && !holds(conditions, "DesiredFailed");
+        const word: LedgerWord & { readonly converged?: boolean } = isAsked
+          ? { generation, desired, converged }
+          : await said();
         return {
           summary: {
-            ...{ name, generation, observedGeneration, desired, observed, conditions, isHere: true, paused },
-            ...convergedOf(converged, observedGeneration, conditions),
-            ...(leader === undefined ? {} : { leader }),
-            ...seen,
+            ...{ name, generation: word.generation, observedGeneration, observed, conditions, isHere: true },
+            ...own,
+            ...(word.desired === undefined ? {} : { desired: word.desired }),
+            ...convergedOf({ ...word, observedGeneration, conditions }),
+            ...lastOf(last),
           },
+          ...(word.failure === undefined ? {} : { failure: word.failure }),
         };
       } catch (failure) {
         const { summary } = await inLedger.look(nowMs);
-        return { summary: { ...summary, isHere: true, ...seen }, failure };
+        return { summary: { ...summary, isHere: true, ...own, ...lastOf(last) }, failure };
       }
     },
   };
@@ -54,32 +70,58 @@ export function groupHere(name: string, reconciler: Reconciler, read: StoreReade
 
 /** By the ledger alone. */
 export function groupInLedger(name: string, read: StoreReader): GroupLook {
+  return groupBy(ledgerWord(name, read), name, read);
+}
+
+function groupBy(said: () => Promise<LedgerWord>, name: string, read: StoreReader): GroupLook {
   const counter = new StateCounter(read, name);
+  return {
+    async look(nowMs) {
+      const { generation, desired, status, failure } = await said();
+      const failures: unknown[] = failure === undefined ? [] : [failure];
+      const note = (error: unknown): undefined => void failures.push(error);
+      const observed = (await counter.count(nowMs).catch(note)) ?? counter.last;
+      const { observedGeneration, conditions } = groupStatusOf(status, note);
+      return {
+        summary: {
+          ...{ name, generation, observedGeneration, conditions, isHere: false },
+          ...(desired === undefined ? {} : { desired }),
+          ...(observed === undefined ? {} : { observed }),
+          ...convergedOf({ generation, observedGeneration, conditions }),
+        },
+        ...(failures.length === 0 ? {} : { failure: failures[0] }),
+      };
+    },
+  };
+}
+
+/** What the ledger says of a group besides its rows. */
+interface LedgerWord {
+  readonly generation: number;
+  /** Absent where nothing was desired yet, or what was is not to be read. */
+  readonly desired?: number;
+  readonly status?: string;
+  /** What kept it from being read. */
+  readonly failure?: unknown;
+}
+
+/** Asks the ledger; it throws what the store did. */
+function ledgerWord(name: string, read: StoreReader): () => Promise<LedgerWord> {
   const desiredIn = desiredCounter();
   // A list of very many resources is a long text.
   const said = sparedLook(
     () => read((store, call) => store.resources.getDesired(name, call)),
     ({ desired }) => desired?.length ?? 0,
   );
-  return {
-    async look(nowMs) {
-      const { generation, desired: text, status } = await said();
-      const failures: unknown[] = [];
-      const note = (error: unknown): undefined => void failures.push(error);
-      const observed = (await counter.count(nowMs).catch(note)) ?? counter.last;
-      const desired = await desiredIn(text).catch(note);
-      const { observedGeneration, conditions } = groupStatusOf(status, note);
-      const isConverged = conditions.some((condition) => condition.type === "Converged" && condition.status);
-      return {
-        summary: {
-          ...{ name, generation, observedGeneration, conditions, isHere: false },
-          ...(desired === undefined ? {} : { desired }),
-          ...(observed === undefined ? {} : { observed }),
-          ...convergedOf(isConverged && observedGeneration === generation, observedGeneration, conditions),
-        },
-        ...(failures.length === 0 ? {} : { failure: failures[0] }),
-      };
-    },
+  return async () => {
+    const { generation, desired: text, status } = await said();
+    const word = { generation, ...(status === undefined ? {} : { status }) };
+    try {
+      const desired = await desiredIn(text);
+      return desired === undefined ? word : { ...word, desired };
+    } catch (failure) {
+      return { ...word, failure };
+    }
   };
 }
 
@@ -91,13 +133,23 @@ export function heldOf(held: readonly HeldAction[]): { held: readonly HeldSummar
   return { held: shown, heldTotal: held.length };
 }
 
-/** Before the first pass nobody can say. */
-function convergedOf(
-  converged: boolean,
-  observedGeneration: number,
-  conditions: readonly Condition[],
-): Pick<GroupSummary, "converged"> {
+/** Whether it has converged: `converged` says it, or the conditions do. Before the first pass nobody can say. */
+function convergedOf({
+  generation,
+  observedGeneration,
+  conditions,
+  converged = holds(conditions, "Converged") && observedGeneration === generation,
+}: {
+  readonly generation: number;
+  readonly observedGeneration: number;
+  readonly conditions: readonly Condition[];
+  readonly converged?: boolean;
+}): Pick<GroupSummary, "converged"> {
   return observedGeneration === 0 && conditions.length === 0 ? {} : { converged };
+}
+
+function holds(conditions: readonly Condition[], type: string): boolean {
+  return conditions.some((condition) => condition.type === type && condition.status);
 }
 
 function groupStatusOf(text: string | undefined, note: (error: unknown) => void) {

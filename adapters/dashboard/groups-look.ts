@@ -40,7 +40,8 @@ export function groupsLook(settings: DashboardSettings, read: StoreReader): (now
   const summaries = (): readonly GroupSummary[] =>
     [...known]
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .flatMap(([, { summary }]) => (summary === undefined ? [] : [summary]));
+      // Of one that was never read no more is known than that it is there.
+      .map(([name, { summary }]) => summary ?? { name, isHere: settings.reconcilers.has(name) });
 
   return async (nowMs) => {
     let names: readonly string[];

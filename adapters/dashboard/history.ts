@@ -10,17 +10,18 @@ export class History {
 
   /**
    * Takes in what was found out; a group that was not is unknown at this moment.
+   * @param groups - undefined where it is not known which there are: those of before stay.
    * @param fresh - the names of those that were.
    */
-  add(at: number, groups: readonly GroupSummary[], fresh: ReadonlySet<string>): void {
-    const summaries = new Map(groups.map((group) => [group.name, group]));
-    for (const name of this.#points.keys()) if (!summaries.has(name)) this.#points.delete(name);
-    const most = Math.max(2, Math.floor(MOST_POINTS / Math.max(1, summaries.size)));
-    for (const [name, { desired, observed }] of summaries) {
-      const point = fresh.has(name)
-        ? { at, desired: desired ?? null, observed: observed?.PROVISIONED ?? null }
-        : { at, desired: null, observed: null };
-      this.#take(name, point, most);
+  add(at: number, groups: readonly GroupSummary[] | undefined, fresh: ReadonlySet<string>): void {
+    const summaries = new Map(groups?.map((group) => [group.name, group]));
+    const names = groups === undefined ? [...this.#points.keys()] : [...summaries.keys()];
+    if (groups !== undefined)
+      for (const name of this.#points.keys()) if (!summaries.has(name)) this.#points.delete(name);
+    const most = Math.max(2, Math.floor(MOST_POINTS / Math.max(1, names.length)));
+    for (const name of names) {
+      const { desired = null, observed } = (fresh.has(name) ? summaries.get(name) : undefined) ?? {};
+      this.#take(name, { at, desired, observed: observed?.PROVISIONED ?? null }, most);
     }
   }
 

@@ -1,7 +1,7 @@
 import type { ResourceRow } from "../../src/store.ts";
 import type { DashboardSettings } from "./dashboard-options.ts";
 import type { DashboardProblem, DashboardUpdate, ResourceWindow } from "./dashboard-update.ts";
-import { executionsLook } from "./executions-look.ts";
+import { executionsLook, executionsOf } from "./executions-look.ts";
 import { type GroupsFound, groupsLook } from "./groups-look.ts";
 import { leasesLook } from "./leases-look.ts";
 import { problemOf, type StoreReader } from "./store-reader.ts";
@@ -36,7 +36,7 @@ export function ledgerLook(settings: DashboardSettings, read: StoreReader): (at:
     const asked = new Map<string, Promise<Found<readonly ResourceRow[] | undefined>>>();
     const rowsFor = (query: WindowQuery) => {
       const key = JSON.stringify(query);
-      const rows = asked.get(key) ?? found("window", () => windowRows(query, read), query.group);
+      const rows = asked.get(key) ?? found("window", () => windowRows(query, read, time), query.group);
       asked.set(key, rows);
       return rows;
     };
@@ -64,7 +64,7 @@ export function ledgerLook(settings: DashboardSettings, read: StoreReader): (at:
         at,
         ...(groups.groups === undefined ? {} : { groups: groups.groups }),
         ...(window === undefined ? {} : { window }),
-        ...(executions.value === undefined ? {} : { executions: executions.value }),
+        ...(executions.value === undefined ? {} : { executions: executionsOf(executions.value, time) }),
         ...leases.value,
         problems: problem === undefined ? known : [...known, problem],
       };

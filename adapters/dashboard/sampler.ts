@@ -87,7 +87,7 @@ export class Sampler {
     // Some may have left meanwhile.
     found.keep(this.#queries());
     this.#sight = { found, atMs: clock.monotonic(), of };
-    this.#history.add(found.at, found.groups.groups ?? [], found.groups.fresh);
+    this.#history.add(found.at, found.groups.groups, found.groups.fresh);
     await Promise.all(Array.from(this.#viewers, (viewer) => this.#tell(viewer, found)));
     this.#looksAt = undefined;
     if (this.#ended.signal.aborted) return;

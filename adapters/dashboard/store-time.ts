@@ -12,7 +12,7 @@ export class StoreTime {
     this.#clock = clock;
   }
 
-  /** Takes in when the store says that it read a row, just now. */
+  /** Takes in when the store says that it read something, just now. */
   take(readAt: number): void {
     const aheadMs = readAt - this.#clock.now();
     // Moments that are shown should not tremble.

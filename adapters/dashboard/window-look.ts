@@ -13,11 +13,14 @@ import { cursorOf, type WindowQuery } from "./window-query.ts";
 export async function windowRows(
   { group, states, after, limit }: WindowQuery,
   read: StoreReader,
+  time: StoreTime,
 ): Promise<readonly ResourceRow[] | undefined> {
   if (group === undefined) return undefined;
   const request = { group, limit: limit + 1, ...(states && { states }), ...(after && { after }) };
   const rows = await read((store, call) => store.resources.list(request, call));
   for (const row of rows) assertRow(row);
+  const [first] = rows;
+  if (first !== undefined) time.take(first.readAt);
   return rows;
 }
 
@@ -34,7 +37,6 @@ export function windowOf(
   const summary = groups.find(({ name }) => name === group);
   const [first] = rows ?? [];
   if (group === undefined || rows === undefined || (summary === undefined && first === undefined)) return undefined;
-  if (first !== undefined) time.take(first.readAt);
   const shown = rows.slice(0, limit);
   const last = shown.at(-1);
   const total = totalOf(summary, states);

@@ -1,10 +1,9 @@
 import type { GroupSummary } from "../dashboard-update.ts";
 import { type Column, dataTable, sinceCell, textCell } from "./data-table.ts";
 import { element, setAttribute, setText } from "./element.ts";
-import { wordsOf } from "./group-cards.ts";
-import type { Part } from "./part.ts";
+import { isTrouble, wordsOf } from "./group-cards.ts";
 
-type Condition = GroupSummary["conditions"][number];
+type Condition = NonNullable<GroupSummary["conditions"]>[number];
 
 const COLUMNS: readonly Column<Condition>[] = [
   { label: "Condition", cell: () => textCell(({ type }) => wordsOf(type)) },
@@ -14,12 +13,12 @@ const COLUMNS: readonly Column<Condition>[] = [
 ];
 
 /** What holds for the whole group, and since when. */
-export function conditionsTable(): Part<readonly Condition[]> {
+export function conditionsTable(): ReturnType<typeof dataTable<Condition>> {
   return dataTable({
     caption: "Conditions",
     columns: COLUMNS,
     keyOf: ({ type }) => type,
-    empty: "None yet: no reconciler has finished a pass.",
+    empty: "",
   });
 }
 
@@ -34,8 +33,8 @@ function statusCell() {
   };
 }
 
-/** All but these two are troubles where they hold. */
 function toneOf(type: string, status: boolean): string {
   if (type === "Converged") return status ? "good" : "busy";
-  return !status ? "unknown" : type === "Paused" ? "busy" : "bad";
+  if (!status || type === "NotLeader") return "unknown";
+  return isTrouble(type) ? "bad" : "busy";
 }

@@ -40,7 +40,7 @@ export function executionsPanel(actions: Actions | undefined): Part<{
   return {
     element: section,
     show({ executions, problem }, now) {
-      setProblem(problem, now);
+      setProblem(problem, executions, now);
       for (const part of lists)
         part.show(executions && { rows: executions.data[part.kind], at: executions.at }, timeOf(now));
     },

@@ -93,10 +93,10 @@ function groupCard(options: {
       setText(observed, group.observed === undefined ? "–" : countText(group.observed.PROVISIONED));
       setText(desired, group.desired === undefined ? "observed" : `of ${countText(group.desired)} desired`);
       bar.show(group.observed, group.desired);
-      const { tone, text } = verdictOf(group);
+      const { tone, text, since: at } = verdictOf(group);
       setAttribute(verdict, "data-tone", tone);
       setText(verdict, text);
-      sinceAt = group.conditions.find(({ type }) => type === "Converged")?.since;
+      sinceAt = at;
       setText(tag, tagOf(group));
       tick(now);
     },
@@ -104,12 +104,23 @@ function groupCard(options: {
   };
 }
 
-/** What is to be said of a group in two words. */
-export function verdictOf({ converged, conditions }: GroupSummary): { readonly tone: string; readonly text: string } {
-  const trouble = conditions.find(({ type, status }) => status && type !== "Converged" && type !== "Paused");
-  if (trouble !== undefined) return { tone: "bad", text: wordsOf(trouble.type) };
+/** What is to be said of a group in two words, and since when it is so where that is known. */
+function verdictOf({ converged, conditions }: GroupSummary): {
+  readonly tone: string;
+  readonly text: string;
+  readonly since?: number | undefined;
+} {
+  if (conditions === undefined) return { tone: "unknown", text: "Not known" };
+  const trouble = conditions.find(({ type, status }) => status && isTrouble(type));
+  if (trouble !== undefined) return { tone: "bad", text: wordsOf(trouble.type), since: trouble.since };
   if (converged === undefined) return { tone: "unknown", text: "No pass yet" };
-  return converged ? { tone: "good", text: "Converged" } : { tone: "busy", text: "Not converged" };
+  const since = conditions.find(({ type, status }) => type === "Converged" && status === converged)?.since;
+  return converged ? { tone: "good", text: "Converged", since } : { tone: "busy", text: "Not converged", since };
+}
+
+/** Whether a condition is a trouble where it holds. That it is paused somebody wanted, and of several copies only one leads. */
+export function isTrouble(type: string): boolean {
+  return type !== "Converged" && type !== "Paused" && type !== "NotLeader";
 }
 
 /** `MassStaleness` as `Mass staleness`. */

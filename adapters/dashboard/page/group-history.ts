@@ -20,7 +20,7 @@ export class GroupHistory {
     }
   }
 
-  /** Adds what an update says. Those that are unknown leave a gap. */
+  /** Adds what an update says. Those that are unknown leave a gap; those that are not there any more are forgotten. */
   add(at: number, groups: readonly GroupSummary[], isUnknown: (group: GroupSummary) => boolean): void {
     const named = new Set(groups.map(({ name }) => name));
     for (const name of this.#points.keys()) if (!named.has(name)) this.#points.delete(name);

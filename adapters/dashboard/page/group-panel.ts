@@ -59,16 +59,18 @@ export function groupPanels(options: {
     conditions: standing.element,
     held: holding.element,
     show({ group, name: chosen, areKnown, points, spanMinutes, problem }, now) {
-      for (const one of panels) one.setProblem(problem, now);
+      for (const one of panels) one.setProblem(problem, group?.conditions, now);
       setText(name, chosen ?? "");
       setAttribute(name, "title", chosen);
       spans.show(spanMinutes);
       chart.show(points, now, spanMinutes);
+      conditions.setEmpty(group?.conditions === undefined ? unknownText(group, areKnown) : NO_CONDITIONS);
       conditions.show(group?.conditions ?? [], now);
       facts.show(group, areKnown, now);
       buttons?.show(group);
       const total = group?.heldTotal ?? group?.held?.length ?? 0;
-      held.show({ held: group?.held ?? [], total, isHere: group?.isHere === true }, now);
+      const empty = group === undefined ? unknownText(group, areKnown) : nothingHeldText(group);
+      held.show({ held: group?.held ?? [], total, empty }, now);
       setText(heldCount, total === 0 ? "" : countText(total));
     },
     tick(now) {
@@ -77,6 +79,19 @@ export function groupPanels(options: {
       facts.tick(now);
     },
   };
+}
+
+const NO_CONDITIONS = "None yet: no reconciler has finished a pass.";
+
+function unknownText(group: GroupSummary | undefined, areKnown: boolean): string {
+  return group === undefined && areKnown ? "There is no such group." : "Not known: it could not be read yet.";
+}
+
+function nothingHeldText({ held, isHere, leader }: GroupSummary): string {
+  if (held !== undefined) return "Nothing is held.";
+  if (!isHere) return "Known where its reconciler runs, which is not here.";
+  if (leader === false) return "Known to the copy that leads, which is not this one.";
+  return "Not known: no pass has ended here yet.";
 }
 
 /** How much of the past to show. */
@@ -132,8 +147,8 @@ function groupFacts() {
 }
 
 function generationText(group: GroupSummary | undefined): string {
-  if (group === undefined) return "–";
-  const { generation, observedGeneration } = group;
+  const { generation, observedGeneration } = group ?? {};
+  if (generation === undefined || observedGeneration === undefined) return "–";
   return generation === observedGeneration
     ? countText(generation)
     : `${countText(generation)}, acted on ${countText(observedGeneration)}`;

@@ -55,7 +55,8 @@ function heldByCell(): Cell<HeldSummary> {
 export function heldTable(): Part<{
   readonly held: readonly HeldSummary[];
   readonly total: number;
-  readonly isHere: boolean;
+  /** What stands there where none is. */
+  readonly empty: string;
 }> {
   const table = dataTable({
     caption: "Held actions",
@@ -66,8 +67,8 @@ export function heldTable(): Part<{
   const rest = element("p", { class: "nothing" });
   return {
     element: element("div", {}, table.element, rest),
-    show({ held, total, isHere }, now) {
-      table.setEmpty(isHere ? "Nothing is held." : "Known where its reconciler runs, which is not here.");
+    show({ held, total, empty }, now) {
+      table.setEmpty(empty);
       table.show(held, now);
       const hidden = total - held.length;
       setText(rest, hidden > 0 ? `and ${countText(hidden)} more` : "");

@@ -1,4 +1,4 @@
-import type { DashboardProblem } from "../dashboard-update.ts";
+import type { DashboardProblem, GroupSummary } from "../dashboard-update.ts";
 
 /** What was seen last, and when, by the server's clock. */
 export interface LastGood<T> {
@@ -18,4 +18,14 @@ export function lastGood<T>(
 ): LastGood<T> | undefined {
   if (problem !== undefined && before !== undefined) return before;
   return data === undefined ? undefined : { data, at };
+}
+
+/** The groups of an update; those that the server, begun anew, could not read yet as they stood before. */
+export function knownGroups(
+  before: readonly GroupSummary[] | undefined,
+  groups: readonly GroupSummary[],
+): readonly GroupSummary[] {
+  return groups.map(
+    (group) => (group.conditions === undefined && before?.find(({ name }) => name === group.name)) || group,
+  );
 }

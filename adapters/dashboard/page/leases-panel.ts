@@ -51,7 +51,7 @@ export function leasesPanel(): Part<{
   return {
     element: section,
     show({ elections: held, divisions: divided, problem }, now) {
-      setProblem(problem, now);
+      setProblem(problem, held, now);
       elections.setEmpty(held === undefined ? "Not known: they could not be read yet." : "No election is held.");
       elections.show(
         (held?.data ?? []).map((election) => ({ ...election, seenAt: held?.at ?? now })),

@@ -12,7 +12,7 @@ import { pageActions } from "./actions.ts";
 import { element, setText } from "./element.ts";
 import { EventStream, type StreamState } from "./event-stream.ts";
 import { GroupHistory } from "./group-history.ts";
-import { type LastGood, lastGood } from "./last-good.ts";
+import { knownGroups, type LastGood, lastGood } from "./last-good.ts";
 import { masthead } from "./masthead.ts";
 import { hashOf, type PageAddress, readAddress, streamOf } from "./page-address.ts";
 import { pageParts } from "./page-parts.ts";
@@ -32,6 +32,7 @@ let openQuery: string | undefined;
 let state: StreamState = "connecting";
 let hello: DashboardHello | undefined;
 let update: DashboardUpdate | undefined;
+let groups: LastGood<readonly GroupSummary[]> | undefined;
 let resources: LastGood<ResourceWindow> | undefined;
 /** What the rows in sight were asked by. */
 let shownQuery: string | undefined;
@@ -54,7 +55,8 @@ const stream = new EventStream({
     clock.set(next.at);
     update = next;
     const { at } = next;
-    history.add(at, next.groups ?? [], ({ name }) => problemOf("groups", name) !== undefined);
+    groups = lastGood(groups, next.groups && knownGroups(groups?.data, next.groups), at, problemOf("groups"));
+    if (groups !== undefined) history.add(at, groups.data, ({ name }) => problemOf("groups", name) !== undefined);
     executions = lastGood(executions, next.executions, at, problemOf("executions"));
     elections = lastGood(elections, next.elections, at, problemOf("leases"));
     divisions = lastGood(divisions, next.divisions, at, problemOf("leases"));
@@ -66,7 +68,7 @@ const stream = new EventStream({
       problemOf("window", address.group),
     );
     shownQuery = query;
-    const [first] = next.groups ?? [];
+    const [first] = groups?.data ?? [];
     // What the page shows stands in its address from the beginning.
     if (address.group === undefined && first !== undefined) go({ ...address, group: first.name }, "replace");
     else show();
@@ -137,12 +139,11 @@ function show(): void {
   showHead();
   if (update === undefined || parts === undefined) return;
   const { group: name } = address;
-  const groups = update.groups;
-  const group = groups?.find((one) => one.name === name);
-  document.title = titleOf(groups, hello?.title ?? "evenkeel");
+  const group = groups?.data.find((one) => one.name === name);
+  document.title = titleOf(groups?.data, hello?.title ?? "evenkeel");
   parts.show(
     {
-      groups,
+      groups: groups?.data,
       group,
       name,
       points: name === undefined ? [] : history.of(name),
@@ -169,8 +170,8 @@ function showHead(): void {
 }
 
 /** With how many groups need a look, for those who have the page in another tab. */
-function titleOf(groups: readonly GroupSummary[] | undefined, title: string): string {
-  const unsettled = groups?.filter(({ converged }) => converged === false).length ?? 0;
+function titleOf(known: readonly GroupSummary[] | undefined, title: string): string {
+  const unsettled = known?.filter(({ converged }) => converged === false).length ?? 0;
   return unsettled === 0 ? title : `(${unsettled}) ${title}`;
 }
 

@@ -7,8 +7,11 @@ export interface Panel {
   readonly element: HTMLElement;
   /** Behind the heading: a count, buttons. */
   readonly aside: HTMLElement;
-  /** What could not be read this time, if anything: what stands here is of before. */
-  setProblem(problem: DashboardProblem | undefined, now: number): void;
+  /**
+   * What could not be read this time, if anything: what stands here is of before.
+   * @param shown - what that is; undefined where nothing was ever read.
+   */
+  setProblem(problem: DashboardProblem | undefined, shown: unknown, now: number): void;
   /** The time by which ages within are told: it stands still for what was not read. */
   timeOf(now: number): number;
   tick(now: number): void;
@@ -33,16 +36,21 @@ export function panel(options: {
   let since: number | undefined;
   let readAt: number | undefined;
   let code = "";
+  let isOld = false;
   const tick = (now: number): void => {
     setShown(text, since !== undefined);
     if (since !== undefined)
-      setText(text, `Not read for ${durationText(now - since)} (${code}). This is what stood before.`);
+      setText(
+        text,
+        `Not read for ${durationText(now - since)} (${code}). ${isOld ? "This is what stood before." : "Nothing is known yet."}`,
+      );
   };
   setShown(text, false);
   return {
     element: section,
     aside,
-    setProblem(problem, now) {
+    setProblem(problem, shown, now) {
+      isOld = shown !== undefined;
       since = problem === undefined ? undefined : (since ?? now);
       code = problem?.code ?? "";
       if (problem === undefined || readAt === undefined) readAt = now;

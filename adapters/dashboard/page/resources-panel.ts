@@ -57,7 +57,7 @@ export function resourcesPanel(options: {
   return {
     element: section,
     show({ group, window: read, address, trail, problem }, now) {
-      setProblem(problem, now);
+      setProblem(problem, read, now);
       const window = read?.data;
       filters.show(address.states, group);
       const rows = window?.rows ?? [];

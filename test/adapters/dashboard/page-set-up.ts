@@ -1,4 +1,4 @@
-import { createServer, type Server } from "node:http";
+import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Locator, Page } from "playwright-core";
 import { afterEach } from "vitest";
@@ -21,6 +21,8 @@ export interface ServedDashboard {
   cut(): Promise<void>;
   /** Opens the same port again. */
   mend(): Promise<void>;
+  /** Puts another dashboard in its place, which knows nothing yet. */
+  renew(): void;
 }
 
 /** For the tests of a file: a SQLite ledger each, reconcilers and dashboards that are ended after the test. */
@@ -51,8 +53,10 @@ export function usePageLedger() {
       return made;
     },
     async serve(options: Partial<DashboardOptions> = {}): Promise<ServedDashboard> {
-      const board = dashboard({ store: ledger(), intervalMs: INTERVAL_MS, ...options });
-      let server = await listening(board.node, 0);
+      const begun = () => dashboard({ store: ledger(), intervalMs: INTERVAL_MS, ...options });
+      let board = begun();
+      const listener: RequestListener = (req, res) => board.node(req, res);
+      let server = await listening(listener, 0);
       const { port } = server.address() as AddressInfo;
       endings.push(async () => {
         board.close();
@@ -62,7 +66,11 @@ export function usePageLedger() {
         url: `http://127.0.0.1:${port}/`,
         cut: () => closed(server),
         async mend() {
-          server = await listening(board.node, port);
+          server = await listening(listener, port);
+        },
+        renew() {
+          board.close();
+          board = begun();
         },
       };
     },
@@ -119,7 +127,7 @@ export async function cardOf(page: Page, group: string): Promise<string> {
   return (await card.textContent())?.replace(/\s+/g, " ").trim() ?? "";
 }
 
-async function listening(listener: Parameters<typeof createServer>[1] & object, port: number): Promise<Server> {
+async function listening(listener: RequestListener, port: number): Promise<Server> {
   const server = createServer(listener);
   await new Promise<void>((resolve, reject) => server.once("error", reject).listen(port, "127.0.0.1", resolve));
   return server;

@@ -1,6 +1,6 @@
 import type { Page } from "playwright-core";
 import { expect, it } from "vitest";
-import { faultyStore, Partition } from "../../../src/testing/index.ts";
+import { faultyStore, ManualClock, Partition } from "../../../src/testing/index.ts";
 import { useChromium } from "../../support/chromium.ts";
 import { describeChromium } from "../../support/engines.ts";
 import { cardOf, fill, panelOf, rowsOf, usePageLedger } from "./page-set-up.ts";
@@ -8,6 +8,19 @@ import { cardOf, fill, panelOf, rowsOf, usePageLedger } from "./page-set-up.ts";
 const GROUP = "worker";
 const IDS = ["a", "b", "c"];
 const NAMES = IDS.map((id) => `${id}#1`);
+
+/** Counts the streams that a page opens, and the beats that it hears. */
+const COUNT_BEATS = `(() => {
+  globalThis.streams = 0;
+  globalThis.beats = 0;
+  globalThis.EventSource = class extends EventSource {
+    constructor(address) {
+      super(address);
+      globalThis.streams += 1;
+      this.addEventListener("beat", () => (globalThis.beats += 1));
+    }
+  };
+})()`;
 
 describeChromium("the dashboard's page in trouble", () => {
   const browser = useChromium();
@@ -90,11 +103,71 @@ describeChromium("the dashboard's page in trouble", () => {
     const partition = new Partition();
     partition.cut("both");
     const { url } = await serve({ store: faultyStore(ledger(), { partition }), storeTimeoutMs: 300 });
-    const { page } = await browser.open(url);
+    const { page } = await browser.open(`${url}#group=${GROUP}`);
     await expect.poll(() => page.locator("nav").textContent()).toContain("Which groups there are is not known.");
     expect(await panelOf(page, "executions").textContent()).toContain("Not known: they could not be read yet.");
-    expect(await page.locator("main").textContent()).not.toMatch(/None is|No election|There is no group/);
+    for (const name of ["conditions", "held"])
+      expect(await panelOf(page, name).textContent()).toContain("Not known: it could not be read yet.");
+    for (const name of ["history", "conditions", "held", "resources", "leases", "executions"])
+      expect(await panelOf(page, name).locator(".problem").textContent()).toMatch(/ Nothing is known yet\.$/);
+    expect(await page.locator("main").textContent()).not.toMatch(/None|No election|There is no|not here|before/);
     partition.heal();
     await expect.poll(() => page.locator("nav").textContent()).toContain("There is no group in the ledger yet.");
+  });
+
+  it("names the groups of which no more is known than that they are there", async () => {
+    await fill(ledger(), GROUP, IDS);
+    const faults = [{ on: "resources.getDesired", fault: "lostRequest" }] as const;
+    const { url } = await serve({ store: faultyStore(ledger(), { faults }), storeTimeoutMs: 300 });
+    const { page } = await browser.open(url);
+    await expect.poll(() => cardOf(page, GROUP)).toBe("worker – observed Not known");
+    await expect.poll(() => namesOf(page)).toEqual(NAMES);
+    const problem = panelOf(page, "conditions").locator(".problem");
+    await expect.poll(() => problem.textContent()).toMatch(/\(STORE_UNAVAILABLE\)\. Nothing is known yet\.$/);
+    expect(await page.locator("main").textContent()).not.toMatch(/There is no/);
+  });
+
+  it("shows what stood also where the server was begun anew while the ledger was away", async () => {
+    await fill(ledger(), GROUP, IDS);
+    const partition = new Partition();
+    const served = await serve({ store: faultyStore(ledger(), { partition }), storeTimeoutMs: 300 });
+    const { page } = await browser.open(served.url);
+    await expect.poll(() => namesOf(page)).toEqual(NAMES);
+    partition.cut("both");
+    served.renew();
+    await expect.poll(() => panelOf(page, "history").locator(".problem").isVisible()).toBe(true);
+    await expect.poll(() => connection(page)).toMatch(/^Live/);
+    expect(await cardOf(page, GROUP)).toMatch(/^worker 3 observed/);
+    const chart = page.locator(".chart");
+    expect(await chart.getAttribute("aria-label")).toMatch(/observed unknown now, between 3 and 3\.$/);
+    partition.heal();
+    await expect.poll(() => chart.getAttribute("aria-label")).toMatch(/observed 3 now, between 3 and 3\.$/);
+  });
+
+  it("does not take a ledger that is silent for a connection that is lost", async () => {
+    await fill(ledger(), GROUP, IDS);
+    const clock = new ManualClock();
+    const partition = new Partition();
+    const store = faultyStore(ledger(), { partition });
+    const { url } = await serve({ store, clock, intervalMs: 2_000, storeTimeoutMs: 600_000 });
+    const { page } = await browser.open("about:blank");
+    await page.addInitScript({ content: COUNT_BEATS });
+    await page.clock.install();
+    await page.goto(url);
+    await expect.poll(() => namesOf(page)).toEqual(NAMES);
+    partition.cut("both");
+    const seen = () => page.evaluate<[number, number]>("[streams, beats]");
+    const [opened] = await seen();
+    for (let beats = 1; beats <= 5; beats += 1) {
+      await clock.advance(5_000);
+      await expect.poll(async () => (await seen())[1]).toBeGreaterThanOrEqual(beats);
+      await page.clock.fastForward(4_000);
+    }
+    expect(await connection(page)).toMatch(/^Live, \d+ s old$/);
+    expect(await banner(page).isVisible()).toBe(false);
+    expect((await seen())[0]).toBe(opened);
+    // Without a beat it is.
+    await page.clock.fastForward(20_000);
+    await expect.poll(async () => (await seen())[0]).toBeGreaterThan(opened);
   });
 });
