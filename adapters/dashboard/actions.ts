@@ -1,10 +1,11 @@
 import { isEvenkeelError } from "../../src/errors.ts";
 import { makeNonce } from "../../src/random.ts";
+import type { PassReport } from "../../src/reconcile/planned.ts";
 import type { Reconciler } from "../../src/reconcile/reconciler.ts";
 import { dropRejection } from "../../src/rejections.ts";
 import type { Problem } from "./answer.ts";
 import type { DashboardSettings } from "./dashboard-options.ts";
-import type { DashboardAction, DashboardPlan } from "./dashboard-update.ts";
+import type { DashboardAction, DashboardApproved, DashboardPlan } from "./dashboard-update.ts";
 import { heldOf, MOST_HELD } from "./group-look.ts";
 import type { StoreReader } from "./store-reader.ts";
 
@@ -14,7 +15,10 @@ const PASS_PATIENCE_MS = 10_000;
 const SEIZE_LEASE_MS = 10_000;
 
 /** What became of an action. */
-export type ActionResult = { readonly status: "done" | "underWay" } | { readonly problem: Problem };
+export type ActionResult =
+  | { readonly status: "done" | "underWay" }
+  | { readonly status: "approved"; readonly approved: DashboardApproved }
+  | { readonly problem: Problem };
 
 /** Carries out what people ask for on the page. */
 export interface Actions {
@@ -48,13 +52,10 @@ export function dashboardActions(settings: DashboardSettings, ask: StoreReader):
 
   async function approve(reconciler: Reconciler, planHash: string): Promise<ActionResult> {
     const patience = new AbortController();
-    const pass = reconciler.approve(planHash).then(
-      (): ActionResult => ({ status: "done" }),
-      (error: unknown): ActionResult => {
-        if (isEvenkeelError(error) && error.code === "INVALID_OPTIONS") return { problem: ANOTHER_PLAN };
-        throw error;
-      },
-    );
+    const pass = reconciler.approve(planHash).then(approvedOf, (error: unknown): ActionResult => {
+      if (isEvenkeelError(error) && error.code === "INVALID_OPTIONS") return { problem: ANOTHER_PLAN };
+      throw error;
+    });
     dropRejection(pass);
     const waited = clock.sleep(PASS_PATIENCE_MS, patience.signal).then((): ActionResult => ({ status: "underWay" }));
     dropRejection(waited);
@@ -94,6 +95,14 @@ export function dashboardActions(settings: DashboardSettings, ask: StoreReader):
   };
 }
 
+/** What became of an approved plan, which is nothing where this process may not act. */
+function approvedOf({ actions, held }: PassReport): ActionResult {
+  const mayNot = held.find(({ heldBy }) => heldBy === "paused" || heldBy === "notLeader")?.heldBy;
+  if (actions.length === 0 && mayNot !== undefined) return { problem: mayNot === "paused" ? PAUSED : NOT_LEADER };
+  const done = actions.filter(({ result }) => result === "done").length;
+  return { status: "approved", approved: { done, failed: actions.length - done, held: held.length } };
+}
+
 const NOT_HERE: Problem = {
   status: 404,
   type: "group-not-here",
@@ -105,6 +114,18 @@ const ANOTHER_PLAN: Problem = {
   type: "plan-changed",
   title: "The plan is another one by now",
   detail: "Nothing was done. Look at the plan again.",
+};
+const PAUSED: Problem = {
+  status: 409,
+  type: "group-paused",
+  title: "The group is paused",
+  detail: "Nothing was done, because the group is paused. Resume it, and look at the plan again.",
+};
+const NOT_LEADER: Problem = {
+  status: 409,
+  type: "not-leader",
+  title: "Another copy leads",
+  detail: "Nothing was done, because another copy leads. Approve it on the page of that one.",
 };
 const NO_RECORD: Problem = {
   status: 404,

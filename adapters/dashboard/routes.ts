@@ -57,6 +57,7 @@ export function routes(settings: DashboardSettings): Routes {
     const result = await actions.carryOut(asked.action);
     sampler.lookSoon();
     if ("problem" in result) return problemAnswer(result.problem);
+    if (result.status === "approved") return jsonAnswer(200, result.approved);
     return result.status === "done" ? answer(204, {}, null) : jsonAnswer(202, {});
   };
 

@@ -1,4 +1,4 @@
-import type { DashboardAction, DashboardPlan, ExecutionSummary } from "../dashboard-update.ts";
+import type { DashboardAction, DashboardApproved, DashboardPlan, ExecutionSummary } from "../dashboard-update.ts";
 import { confirmDialog } from "./confirm-dialog.ts";
 import { countText } from "./duration-text.ts";
 import { element } from "./element.ts";
@@ -51,7 +51,14 @@ export function pageActions(say: (text: string) => void): Actions {
         content: planContent(group, plan),
         confirm: "Approve",
         tone: "danger",
-        carryOut: confirmed({ type: "approve", group, planHash: plan.hash }, "Approved."),
+        async carryOut() {
+          const answer = await act({ type: "approve", group, planHash: plan.hash });
+          if (answer.status === "refused") return answer.text;
+          const { value } = answer;
+          if (value !== undefined && value.failed > 0) return failedText(value);
+          say(value === undefined ? "Approved. Its pass still runs." : `Approved: ${countText(value.done)} done.`);
+          return undefined;
+        },
       });
     },
     wake(group, id) {
@@ -76,6 +83,10 @@ export function pageActions(say: (text: string) => void): Actions {
       });
     },
   };
+}
+
+function failedText({ done, failed }: DashboardApproved): string {
+  return `It was carried out, and ${countText(failed)} of ${countText(done + failed)} actions failed. The resources say why.`;
 }
 
 function planContent(

@@ -1,15 +1,21 @@
-import type { DashboardAction, DashboardPlan } from "../dashboard-update.ts";
+import type { DashboardAction, DashboardApproved, DashboardPlan } from "../dashboard-update.ts";
 
 /** What came of a request. `text` is for people. */
 export type Answer<T> =
   | { readonly status: "done"; readonly value: T }
   | { readonly status: "refused"; readonly text: string };
 
-/** Asks the server to act. Answers refusals; rejects never. */
-export async function act(action: DashboardAction): Promise<Answer<undefined>> {
+/** Asks the server to act, and of a plan what became of it: nothing where that still runs. Answers refusals; rejects never. */
+export async function act(action: DashboardAction): Promise<Answer<DashboardApproved | undefined>> {
   const init = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(action) };
   const response = await ask("actions", init);
-  return response.status === "done" ? { status: "done", value: undefined } : response;
+  if (response.status === "refused") return response;
+  if (response.value.status !== 200) return { status: "done", value: undefined };
+  try {
+    return { status: "done", value: await response.value.json() };
+  } catch {
+    return { status: "refused", text: "It was done, but what came of it could not be read." };
+  }
 }
 
 /** What the next pass over a group would do. */

@@ -160,8 +160,38 @@ describe("an action on a group", () => {
     expect(late.status).toBe(409);
     expect(JSON.parse(late.text)).toMatchObject({ type: "urn:evenkeel:problem:plan-changed" });
     expect((await reconciler.status()).observed.PROVISIONED).toBe(0);
-    expect((await approve(JSON.parse((await server.ask("/plan?group=web")).text).hash)).status).toBe(204);
+    const approved = await approve(JSON.parse((await server.ask("/plan?group=web")).text).hash);
+    expect({ status: approved.status, text: JSON.parse(approved.text) }).toEqual({
+      ...{ status: 200, text: { done: 2, failed: 0, held: 0 } },
+    });
     expect((await reconciler.status()).observed.PROVISIONED).toBe(2);
+  });
+
+  it("tells how much of an approved plan failed", async () => {
+    const { store, reconciler } = web(undefined, () => Promise.reject(new Error("no")));
+    await reconciler.setDesired(1);
+    const { server } = await servedBoard({ store, reconcilers: [reconciler], actions: true });
+    const { hash } = await reconciler.plan();
+    const { status, text } = await act(server, { type: "approve", group: "web", planHash: hash });
+    expect({ status, text: JSON.parse(text) }).toEqual({ status: 200, text: { done: 0, failed: 1, held: 0 } });
+  });
+
+  it("that may do nothing here is refused: where the group is paused, and where another copy leads", async () => {
+    const store = memoryStore();
+    const leader = { isLeader: () => false, epoch: undefined, signal: new AbortController().signal };
+    const created: string[] = [];
+    const reconciler = new Reconciler({
+      ...{ name: "web", store, leader, create: async ({ id }) => void created.push(id), terminate: async () => {} },
+    });
+    await reconciler.setDesired(2);
+    const { server } = await servedBoard({ store, reconcilers: [reconciler], actions: true });
+    for (const type of ["not-leader", "group-paused"]) {
+      const { hash } = await reconciler.plan();
+      const { status, text } = await act(server, { type: "approve", group: "web", planHash: hash });
+      expect({ status, type: JSON.parse(text).type }).toEqual({ status: 409, type: `urn:evenkeel:problem:${type}` });
+      reconciler.pause();
+    }
+    expect(created).toEqual([]);
   });
 
   it("is not waited for when a pass takes long, and goes on", async () => {
