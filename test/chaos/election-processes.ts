@@ -14,8 +14,8 @@ import { judgeElection, judgeLedger } from "./election-log.ts";
 
 /** A busy machine may keep a leader waiting for as long as the deadline less the period, and it still leads. */
 const DURATIONS: ElectionDurations = { leaseDurationMs: 4_000, renewDeadlineMs: 3_000, retryPeriodMs: 400 };
-/** Longer than the test's patience, so that nobody leads because a lease lapsed. */
-const LONG_DURATIONS: ElectionDurations = { leaseDurationMs: 90_000, renewDeadlineMs: 60_000, retryPeriodMs: 400 };
+/** Longer than the test's patience, so that nobody leads because a lease lapsed. A release has as long as from one try to the next. */
+const LONG_DURATIONS: ElectionDurations = { leaseDurationMs: 90_000, renewDeadlineMs: 60_000, retryPeriodMs: 2_000 };
 const CALL = { timeoutMs: 5_000 };
 
 /** What keeps a leader from its ledger for a while. */

@@ -22,8 +22,8 @@ const QUICK: ShardNodeSettings = {
 const STALLED: ShardNodeSettings = { ...QUICK, actionTimeoutMs: 20_000 };
 /** Those to whom nothing happens keep what they have, however busy the machine is, and where it stands still for some seconds. */
 const STEADY: ShardNodeSettings = { ...QUICK, leaseDurationMs: 9_000, renewDeadlineMs: 8_000 };
-/** Longer than the test's patience, so that nothing moves because a lease lapsed. */
-const LONG: ShardNodeSettings = { ...QUICK, leaseDurationMs: 90_000, renewDeadlineMs: 60_000 };
+/** Longer than the test's patience, so that nothing moves because a lease lapsed. A release has as long as from one try to the next. */
+const LONG: ShardNodeSettings = { ...QUICK, leaseDurationMs: 90_000, renewDeadlineMs: 60_000, retryPeriodMs: 2_000 };
 /** The one in which a last renewal arrived late, the one that came too early by a moment, and the one that got it. */
 const LOOKS_AT_MOST = 3;
 /** On a busy machine half of all looks come at least as soon. */
