@@ -1,6 +1,6 @@
 import { statfsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
-import { makeDurable } from "../stores/sqlite-durability.ts";
+import { setSynchronous } from "../stores/sqlite-durability.ts";
 import { openSqlite, prepare, readValue, type SqliteHandle } from "../stores/sqlite-handle.ts";
 import { READABLE } from "../stores/sqlite-rows.ts";
 import { migrateSchema, tablesOf } from "../stores/sqlite-schema.ts";
@@ -23,7 +23,7 @@ export interface SqliteExaminationOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Looks at the file of a ledger, its settings and the disk under it; changes nothing that a store would not. */
+/** Looks at the file of a ledger, its settings and the disk under it; changes nothing. */
 export async function examineSqlite(file: string, options: SqliteExaminationOptions): Promise<Examination> {
   const handle = await openSqlite(file);
   try {
@@ -66,7 +66,7 @@ function journalMode({ handle }: SqliteSubject): Verdict {
   if (mode === "wal") return FINE;
   return found(
     "warning",
-    `journal_mode is ${mode}: readers and writers stop each other, until a store opens the file and sets WAL`,
+    `journal_mode is ${mode}: readers and writers stop each other, until a process writes to the ledger, which sets WAL`,
     "run `PRAGMA journal_mode = WAL` on the file, and find out which program sets it to something else",
   );
 }
@@ -203,7 +203,7 @@ function unreadableLeases({ handle, prefix }: SqliteSubject): Verdict {
 
 /** What a store opens with `synchronous: "full"`, as it is by default, is on the disk when it is told. */
 function synchronous({ handle }: SqliteSubject): Verdict {
-  makeDurable(handle, "full");
+  setSynchronous(handle, "full");
   return FINE;
 }
 

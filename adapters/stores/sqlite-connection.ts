@@ -1,30 +1,22 @@
-import { afterPendingIo, type Clock, type Timer } from "../../src/clock.ts";
-import { EvenkeelError, isEvenkeelError } from "../../src/errors.ts";
-import type { Random } from "../../src/random.ts";
+import { afterPendingIo, type Timer } from "../../src/clock.ts";
+import { EvenkeelError } from "../../src/errors.ts";
 import type { StoreCall } from "../../src/store.ts";
-import { FULL, fileOf, makeDurable, synchronousLevel } from "./sqlite-durability.ts";
+import { FULL, fileOf, synchronousLevel } from "./sqlite-durability.ts";
+import { asStoreError, closedError, lockedError } from "./sqlite-errors.ts";
 import {
   isBusy,
   isInTransaction,
   isSqliteHandle,
-  misconfiguration,
   misconfigured,
-  openSqlite,
   prepare,
   type SqliteHandle,
   type SqliteStatement,
   withBoundedWait,
 } from "./sqlite-handle.ts";
+import { busyRetryMs, type OpeningOptions, SqliteOpening } from "./sqlite-opening.ts";
 
 /** A batch ends after this long, so that I/O gets its turn. */
 const LONGEST_BATCH_MS = 10;
-/** How long a lock is waited for before the event loop gets its turn; what is left of it is jitter. */
-const SHORTEST_BUSY_RETRY_MS = 1;
-const LONGEST_BUSY_RETRY_MS = 12;
-
-/** An opening that finds the database locked for longer than this fails; the next call opens again. */
-const LONGEST_OPENING_MS = 30_000;
-
 /** Work inside a transaction. It may be done again from the start, so it keeps nothing outside of the database. */
 type Work<T> = (connection: PreparedConnection) => T;
 
@@ -33,14 +25,6 @@ interface Job {
   readonly deadline: number;
   resolve(value: unknown): void;
   reject(error: unknown): void;
-}
-
-export interface ConnectionOptions {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly synchronous: "full" | "normal";
-  /** Makes the schema ready; called once a connection, may find the database busy. */
-  readonly setUp: (handle: SqliteHandle) => void;
 }
 
 /** A connection and its statements, each prepared once. */
@@ -69,59 +53,52 @@ export class PreparedConnection {
  * A transaction that the user has open on the same handle is never written into: our work waits until it has ended.
  */
 export class SqliteConnection {
-  readonly #source: string | SqliteHandle;
-  readonly #options: ConnectionOptions;
+  readonly #options: OpeningOptions;
+  readonly #opening: SqliteOpening;
   #connection: PreparedConnection | undefined;
-  #connected: Promise<SqliteHandle> | undefined;
-  #opening: Promise<void> | undefined;
   #closed = false;
   #queue: Job[] = [];
   #scheduled = false;
   #retryTimer: Timer | undefined;
 
-  constructor(source: string | SqliteHandle, options: ConnectionOptions) {
-    this.#source = source;
+  constructor(source: string | SqliteHandle, options: OpeningOptions) {
     this.#options = options;
+    this.#opening = new SqliteOpening(source, options);
   }
 
-  /** Opens, and makes the schema ready, where that has not happened yet. A failure is tried again by the next call. */
-  async open(): Promise<void> {
-    this.#assertOpen();
-    if (this.#connection !== undefined) return;
-    this.#opening ??= this.#open().finally(() => {
-      this.#opening = undefined;
-    });
-    await this.#opening;
-  }
-
-  /** Does `work` on the bare connection, outside of the batches, once the database is free. */
-  async exclusively(work: (handle: SqliteHandle) => void): Promise<void> {
-    const handle = await this.#connect();
-    try {
-      await this.#untilFree(handle, () => work(handle));
-    } catch (error) {
-      throw asStoreError(error);
-    }
+  /** Creates or upgrades the schema. */
+  migrate(): Promise<void> {
+    return this.#opening.migrate();
   }
 
   /** Reads at once where the connection is free, else with the next batch. `work` must not write. */
   async read<T>(call: StoreCall, work: Work<T>): Promise<T> {
-    if (this.#connection === undefined) await this.open();
+    const deadline = this.#deadlineOf(call);
+    const connection = this.#connection ?? (await this.#open());
     this.#assertOpen();
-    const connection = this.#connection as PreparedConnection;
     try {
-      if (!isInTransaction(connection.handle)) return this.#withoutWaiting(connection.handle, () => work(connection));
+      const { handle } = connection;
+      if (!isInTransaction(handle)) return this.#opening.withoutWaiting(handle, () => work(connection));
     } catch (error) {
       if (!isBusy(error)) throw asStoreError(error);
     }
-    return this.write(call, work);
+    return this.#inBatch(deadline, work);
   }
 
   /** Does `work` in a transaction, together with what else is asked for in this turn of the event loop. */
   async write<T>(call: StoreCall, work: Work<T>): Promise<T> {
-    const deadline = this.#options.clock.monotonic() + call.timeoutMs;
-    if (this.#connection === undefined) await this.open();
+    const deadline = this.#deadlineOf(call);
+    if (this.#connection === undefined) await this.#open();
+    if (!this.#opening.isDurable) await this.#opening.makeDurable();
     this.#assertOpen();
+    return this.#inBatch(deadline, work);
+  }
+
+  #deadlineOf({ timeoutMs }: StoreCall): number {
+    return this.#options.clock.monotonic() + timeoutMs;
+  }
+
+  #inBatch<T>(deadline: number, work: Work<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#queue.push({ work, deadline, resolve: resolve as (value: unknown) => void, reject });
       this.#schedule();
@@ -145,7 +122,7 @@ export class SqliteConnection {
 
   #connectionFor(tx: unknown): PreparedConnection {
     const own = this.#connection;
-    if (own !== undefined && tx === own.handle) return own;
+    if (own !== undefined && this.#opening.isDurable && tx === own.handle) return own;
     const file = own === undefined ? "" : fileOf(own.handle);
     if (!isSqliteHandle(tx) || file === "" || fileOf(tx) !== file) {
       throw unusable("tx must be an open SQLite connection to the store's own file");
@@ -162,10 +139,7 @@ export class SqliteConnection {
     this.#closed = true;
     this.#retryTimer?.clear();
     for (const job of this.#queue.splice(0)) job.reject(closedError());
-    // An opening that is under way ends at its next look at #closed.
-    await this.#opening?.catch(() => {});
-    const handle = await this.#connected?.catch(() => undefined);
-    if (typeof this.#source === "string") handle?.close();
+    await this.#opening.close();
     this.#connection = undefined;
   }
 
@@ -173,58 +147,11 @@ export class SqliteConnection {
     if (this.#closed) throw closedError();
   }
 
-  async #open(): Promise<void> {
-    await this.exclusively(this.#options.setUp);
-    const handle = await this.#connect();
-    this.#assertOpen();
-    this.#connection = new PreparedConnection(handle);
-  }
-
-  #connect(): Promise<SqliteHandle> {
-    this.#assertOpen();
-    this.#connected ??= this.#connectOnce().catch((error: unknown) => {
-      this.#connected = undefined;
-      throw asStoreError(error);
-    });
-    return this.#connected;
-  }
-
-  async #connectOnce(): Promise<SqliteHandle> {
-    if (typeof this.#source !== "string") {
-      const handle = this.#source;
-      await this.#untilFree(handle, () => makeDurable(handle, this.#options.synchronous));
-      return handle;
-    }
-    const handle = await openSqlite(this.#source);
-    try {
-      handle.exec("PRAGMA busy_timeout = 0");
-      await this.#untilFree(handle, () => makeDurable(handle, this.#options.synchronous));
-      return handle;
-    } catch (error) {
-      handle.close();
-      throw error;
-    }
-  }
-
-  /** Does `work` once no transaction is open on the handle and no other connection holds the lock. */
-  async #untilFree(handle: SqliteHandle, work: () => void): Promise<void> {
-    const { clock } = this.#options;
-    const deadline = clock.monotonic() + LONGEST_OPENING_MS;
-    for (;;) {
-      this.#assertOpen();
-      try {
-        if (!isInTransaction(handle)) return this.#withoutWaiting(handle, work);
-      } catch (error) {
-        if (!isBusy(error)) throw error;
-      }
-      if (clock.monotonic() >= deadline) throw lockedError();
-      await clock.sleep(this.#busyRetryMs());
-    }
-  }
-
-  /** A connection of our own never waits for locks; the user's is made not to for the moment. */
-  #withoutWaiting<T>(handle: SqliteHandle, work: () => T): T {
-    return typeof this.#source === "string" ? work() : withBoundedWait(handle, 0, work);
+  async #open(): Promise<PreparedConnection> {
+    const handle = await this.#opening.open();
+    // Opened for several calls at once, it is one connection all the same.
+    this.#connection ??= new PreparedConnection(handle);
+    return this.#connection;
   }
 
   #schedule(): void {
@@ -247,7 +174,7 @@ export class SqliteConnection {
     const { handle } = this.#connection;
     try {
       if (isInTransaction(handle)) return this.#retryLater();
-      this.#withoutWaiting(handle, () => handle.exec("BEGIN IMMEDIATE"));
+      this.#opening.withoutWaiting(handle, () => handle.exec("BEGIN IMMEDIATE"));
     } catch (error) {
       if (isBusy(error)) return this.#retryLater();
       for (const job of this.#queue.splice(0)) job.reject(asStoreError(error));
@@ -288,35 +215,13 @@ export class SqliteConnection {
   }
 
   #retryLater(): void {
-    this.#retryTimer = this.#options.clock.setTimer(this.#busyRetryMs(), () => {
+    this.#retryTimer = this.#options.clock.setTimer(busyRetryMs(this.#options.random), () => {
       this.#retryTimer = undefined;
       this.#flush();
     });
-  }
-
-  #busyRetryMs(): number {
-    return SHORTEST_BUSY_RETRY_MS + this.#options.random.float() * (LONGEST_BUSY_RETRY_MS - SHORTEST_BUSY_RETRY_MS);
   }
 }
 
 function unusable(what: string): EvenkeelError {
   return new EvenkeelError("INVALID_OPTIONS", `ctx.complete: ${what}.`);
-}
-
-/** An engine's error as the contract has it. */
-function asStoreError(cause: unknown): EvenkeelError {
-  if (isEvenkeelError(cause)) return cause;
-  const what = isBusy(cause) ? "is locked" : "failed";
-  return misconfiguration(cause) ?? new EvenkeelError("STORE_UNAVAILABLE", `The SQLite database ${what}.`, { cause });
-}
-
-function lockedError(): EvenkeelError {
-  return new EvenkeelError(
-    "STORE_UNAVAILABLE",
-    "The SQLite database was not written in time: it was locked, or the process held up.",
-  );
-}
-
-function closedError(): EvenkeelError {
-  return new EvenkeelError("STORE_UNAVAILABLE", "The SQLite store is closed.");
 }

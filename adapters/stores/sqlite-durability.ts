@@ -21,8 +21,10 @@ export function makeDurable(handle: SqliteHandle, synchronous: "full" | "normal"
 /**
  * Sets the level also where it reads as set: a level that nobody has set on the connection falls to what the driver was
  * compiled for once the WAL is opened, which is NORMAL for better-sqlite3.
+ *
+ * @throws EvenkeelError `STORE_MISCONFIGURED` when it did not take.
  */
-function setSynchronous(handle: SqliteHandle, synchronous: "full" | "normal"): void {
+export function setSynchronous(handle: SqliteHandle, synchronous: "full" | "normal"): void {
   // What is more than FULL stays.
   const wanted = synchronous === "full" ? Math.max(synchronousLevel(handle), FULL) : NORMAL;
   handle.exec(`PRAGMA synchronous = ${wanted}`);

@@ -8,7 +8,7 @@ import { sqliteExecutions } from "./sqlite-executions.ts";
 import { isSqliteHandle, type SqliteHandle } from "./sqlite-handle.ts";
 import { sqliteLeases } from "./sqlite-leases.ts";
 import { sqliteResources } from "./sqlite-resources.ts";
-import { assertSchema, migrateSchema, tablesOf } from "./sqlite-schema.ts";
+import { tablesOf } from "./sqlite-schema.ts";
 
 export type { SqliteHandle, SqliteStatement, SqliteValue } from "./sqlite-handle.ts";
 
@@ -20,7 +20,10 @@ export interface SqliteStoreOptions {
   readonly synchronous?: "full" | "normal";
   /** What the names of the tables begin with: `^[a-z_][a-z0-9_]{0,40}$`. Defaults to `"evenkeel_"`. */
   readonly tablePrefix?: string;
-  /** Whether the first use creates or upgrades the schema. Defaults to true. */
+  /**
+   * Whether the first use creates or upgrades the schema. Where it doesn't, the ledger has to be there, and reads leave the
+   * file as it is: its settings are set before the first write. Defaults to true.
+   */
   readonly migrate?: boolean;
   /** Whether the user's own key is kept beside its digest, for people to look up. Defaults to true. */
   readonly storeKeys?: boolean;
@@ -76,18 +79,18 @@ export function sqliteStore(fileOrHandle: string | SqliteHandle, options: Sqlite
   const { synchronous = "full", migrate = true, storeKeys = true } = options;
   const { clock = systemClock, random = systemRandom } = options;
   const tables = tablesOf(options.tablePrefix ?? "evenkeel_");
-  const setUp = migrate ? migrateSchema : assertSchema;
   const connection = new SqliteConnection(isFile ? absolute(fileOrHandle) : fileOrHandle, {
     clock,
     random,
     synchronous,
-    setUp: (handle) => setUp(handle, tables),
+    tables,
+    migrate,
   });
   return {
     executions: sqliteExecutions({ connection, tables, clock, storeKeys }),
     resources: sqliteResources({ connection, tables, clock }),
     leases: sqliteLeases({ connection, tables, clock }),
-    migrate: () => connection.exclusively((handle) => migrateSchema(handle, tables)),
+    migrate: () => connection.migrate(),
     close: () => connection.close(),
   };
 }

@@ -1,4 +1,14 @@
-import { chmodSync, closeSync, mkdtempSync, openSync, rmSync, statfsSync, writeFileSync, writeSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { kindOfFileSystem } from "../../../adapters/cli/doctor-file-systems.ts";
@@ -44,13 +54,15 @@ describe("evenkeel doctor of a SQLite file", () => {
     expect(findings[0]?.change).toMatch(/restore a backup/);
   });
 
-  it("finds a journal that is no log, before a store sets it right", async () => {
+  it("finds a journal that is no log, and leaves it as it is", async () => {
     const { path, url } = await ledger();
     const other = openDatabase(path);
     other.exec("PRAGMA journal_mode = DELETE");
     other.close();
+    const before = readFileSync(path);
     expect((await examined(url)).of("sqlite-journal-mode")).toMatchObject([{ severity: "warning" }]);
-    expect((await examined(url)).isFine("sqlite-journal-mode")).toBe(true);
+    expect(readFileSync(path).equals(before)).toBe(true);
+    expect((await examined(url)).of("sqlite-journal-mode")).toMatchObject([{ severity: "warning" }]);
   });
 
   it("finds a missing index and a missing table, and the statement that makes the index", async () => {

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { readdirSync, writeFileSync } from "node:fs";
+import { readdirSync, statSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -95,6 +95,7 @@ describe("openStore", () => {
     writeFileSync(path, "");
     const error = await refusal(`sqlite:${path}`, { ledger: "existing" });
     expect(error).toMatchObject({ code: "STORE_MISCONFIGURED", message: expect.stringContaining("holds no ledger") });
+    expect(statSync(path).size).toBe(0);
   });
 
   it("refuses a ledger of a newer format", async () => {

@@ -1,8 +1,8 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { type SqliteHandle, sqliteStore } from "../../../adapters/stores/sqlite.ts";
 import { withIdempotency } from "../../../src/index.ts";
-import { drivers, useTemporaryFolder } from "../../support/sqlite-files.ts";
+import { drivers, openDatabase, useTemporaryFolder } from "../../support/sqlite-files.ts";
 
 const { folder, database } = useTemporaryFolder();
 
@@ -58,6 +58,19 @@ describe.each(drivers)("durability settings with $name", ({ open: openWith }) =>
     normal.close();
   });
 
+  it("are left as they were by who only reads a ledger that has to be there, and set before the first write", async () => {
+    const handle = openWith(folder.file("user.db"));
+    await sqliteStore(handle).migrate();
+    handle.exec("PRAGMA journal_mode = DELETE");
+    handle.exec("PRAGMA synchronous = NORMAL");
+    const store = sqliteStore(handle, { migrate: false });
+    expect(await store.executions.list({ limit: 10 }, { timeoutMs: 5_000 })).toEqual([]);
+    expect([pragma(handle, "journal_mode"), pragma(handle, "synchronous")]).toEqual(["delete", 1]);
+    await call(store);
+    expect([pragma(handle, "journal_mode"), pragma(handle, "synchronous")]).toEqual(["wal", 2]);
+    handle.close();
+  });
+
   it("leave the user's own busy_timeout as it was", async () => {
     const handle = openWith(folder.file("user.db"));
     handle.exec("PRAGMA busy_timeout = 4321");
@@ -111,6 +124,21 @@ describe("wrong settings", () => {
     writeFileSync(folder.file("letter.txt"), "Dear Sir or Madam, ".repeat(100));
     const store = sqliteStore(folder.file("letter.txt"));
     await expect(call(store)).rejects.toMatchObject({ code: "STORE_MISCONFIGURED", message: /not a SQLite database/ });
+    await store.close();
+  });
+
+  it("say of a database without a ledger that it holds none, and open it anew once it is another", async () => {
+    const path = folder.file("other.db");
+    openDatabase(path).exec("CREATE TABLE mine (a)");
+    const before = readFileSync(path);
+    const store = sqliteStore(path, { migrate: false });
+    await expect(call(store)).rejects.toMatchObject({ code: "STORE_MISCONFIGURED", message: /holds no ledger/ });
+    expect(readFileSync(path).equals(before)).toBe(true);
+    const ledger = sqliteStore(folder.file("ledger.db"));
+    await ledger.migrate();
+    await ledger.close();
+    renameSync(folder.file("ledger.db"), path);
+    expect(await call(store)).toBe("done");
     await store.close();
   });
 
