@@ -41,6 +41,8 @@ export class History {
   #take(name: string, point: HistoryPoint, most: number): void {
     const points = this.#points.get(name) ?? [];
     this.#points.set(name, points);
+    // The clock went back: what was seen behind it can't be told from what comes.
+    while ((points.at(-1)?.at ?? Number.NEGATIVE_INFINITY) > point.at) points.pop();
     const [before, last] = points.slice(-2);
     const goesOn = before !== undefined && last !== undefined && isAlike(before, last) && isAlike(last, point);
     if (goesOn) points[points.length - 1] = point;

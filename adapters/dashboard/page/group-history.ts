@@ -43,9 +43,11 @@ export class GroupHistory {
 }
 
 function push(points: HistoryPoint[], point: HistoryPoint): void {
+  // The server's clock went back, or another server answers.
+  while ((points.at(-1)?.at ?? Number.NEGATIVE_INFINITY) > point.at) points.pop();
   const last = points.at(-1);
   // A stream that was opened anew repeats the last look.
-  if (last !== undefined && last.at >= point.at) return;
+  if (last?.at === point.at) return;
   const beforeLast = points.at(-2);
   if (last !== undefined && beforeLast !== undefined && isSame(last, point) && isSame(beforeLast, point)) points.pop();
   points.push(point);
