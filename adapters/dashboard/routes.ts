@@ -63,9 +63,10 @@ export function routes(settings: DashboardSettings): Routes {
 
   const known = (pathname: string): { readonly methods: readonly string[]; readonly handle: Handler } => {
     if (pathname === "/events") return { methods: READS, handle: ofSameOrigin(events) };
-    if (settings.actions && pathname === "/plan") return { methods: ["GET"], handle: ofSameOrigin(storeBound(plan)) };
+    if (settings.actions && pathname === "/plan")
+      return { methods: ["GET"], handle: ofSameOrigin(storeBound(plan, UNREADABLE)) };
     if (settings.actions && pathname === "/actions")
-      return { methods: ["POST"], handle: ofSameOrigin(storeBound(act)) };
+      return { methods: ["POST"], handle: ofSameOrigin(storeBound(act, UNAVAILABLE)) };
     return { methods: READS, handle: files };
   };
 
@@ -104,14 +105,15 @@ function ofSameOrigin(handle: Handler): Handler {
   return (request, url) => (isOfSameOrigin(request) ? handle(request, url) : problemAnswer(FOREIGN));
 }
 
-function storeBound(handle: Handler): Handler {
+/** @param silent - what is said where the store did not answer. */
+function storeBound(handle: Handler, silent: Problem): Handler {
   return async (request, url) => {
     try {
       return await handle(request, url);
     } catch (error) {
       if (!isEvenkeelError(error)) throw error;
       const { code } = error;
-      return problemAnswer({ ...(code === "STORE_UNAVAILABLE" ? UNAVAILABLE : FAILED), code });
+      return problemAnswer({ ...(code === "STORE_UNAVAILABLE" ? silent : FAILED), code });
     }
   };
 }
@@ -155,5 +157,11 @@ const UNAVAILABLE: Problem = {
   type: "store-unavailable",
   title: "The ledger is unavailable",
   detail: "Nobody knows whether it was done. Look again before you repeat it.",
+};
+const UNREADABLE: Problem = {
+  status: 503,
+  type: "store-unavailable",
+  title: "The ledger is unavailable",
+  detail: "The ledger did not answer. Nothing was changed: ask again.",
 };
 const FAILED: Problem = { status: 500, type: "not-done", title: "It could not be done" };

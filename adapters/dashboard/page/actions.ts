@@ -1,5 +1,5 @@
 import type { DashboardAction, DashboardApproved, DashboardPlan, ExecutionSummary } from "../dashboard-update.ts";
-import { confirmDialog } from "./confirm-dialog.ts";
+import { confirmDialog, refusalDialog } from "./confirm-dialog.ts";
 import { countText } from "./duration-text.ts";
 import { element } from "./element.ts";
 import { act, planOf } from "./operator.ts";
@@ -44,7 +44,7 @@ export function pageActions(say: (text: string) => void): Actions {
     },
     async approve(group) {
       const answer = await planOf(group);
-      if (answer.status === "refused") return say(answer.text);
+      if (answer.status === "refused") return refusalDialog("There is no plan to show", answer.text);
       const { value: plan } = answer;
       confirmDialog({
         title: "Approve this plan?",

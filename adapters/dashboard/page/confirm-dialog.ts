@@ -1,5 +1,12 @@
 import { button, element } from "./element.ts";
 
+/** Says why there is nothing to ask. */
+export function refusalDialog(title: string, text: string): void {
+  const leave = button("Close", {}, () => dialog.close());
+  const dialog = opened(title, [element("p", { class: "refusal", role: "alert" }, text)], [leave]);
+  leave.focus();
+}
+
 /**
  * Asks before something is done. Escape and the first button, which has the focus, leave it; the second carries it out, and the dialog
  * says what came of it where it was refused.
@@ -14,7 +21,6 @@ export function confirmDialog(options: {
 }): void {
   const { title, content, confirm, tone, carryOut } = options;
   const refusal = element("p", { class: "refusal", role: "alert" });
-  const heading = element("h2", { id: "dialog-title" }, title);
   const leave = button("Cancel", {}, () => dialog.close());
   const go = button(confirm, { class: tone ?? "primary" }, async () => {
     go.disabled = true;
@@ -23,16 +29,24 @@ export function confirmDialog(options: {
     if (text === undefined) dialog.close();
     else refusal.textContent = text;
   });
+  const dialog = opened(title, [...content, refusal], [leave, go]);
+  leave.focus();
+}
+
+function opened(
+  title: string,
+  content: readonly (Node | string)[],
+  buttons: readonly HTMLButtonElement[],
+): HTMLDialogElement {
   const dialog = element(
     "dialog",
     { "aria-labelledby": "dialog-title" },
-    heading,
+    element("h2", { id: "dialog-title" }, title),
     ...content,
-    refusal,
-    element("div", { class: "buttons" }, leave, go),
+    element("div", { class: "buttons" }, ...buttons),
   );
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
-  leave.focus();
+  return dialog;
 }

@@ -1,6 +1,7 @@
 import type { Page } from "playwright-core";
 import { expect, it } from "vitest";
 import { withIdempotency } from "../../../src/index.ts";
+import { faultyStore, Partition } from "../../../src/testing/index.ts";
 import { useChromium } from "../../support/chromium.ts";
 import { describeChromium } from "../../support/engines.ts";
 import { fill, panelOf, rowsOf, usePageLedger } from "./page-set-up.ts";
@@ -104,6 +105,26 @@ describeChromium("actions on the dashboard's page", () => {
     await expect.poll(() => dialog(page).locator(".plan li").count()).toBe(10);
     await dialog(page).getByRole("button", { name: "Approve" }).click();
     await expect.poll(() => ended.length).toBe(10);
+    await expect.poll(() => dialog(page).count()).toBe(0);
+  });
+
+  it("say in sight why there is no plan, where the ledger does not answer", async () => {
+    const partition = new Partition();
+    const loop = reconciler({
+      ...{ name: GROUP, store: faultyStore(ledger(), { partition }), storeTimeoutMs: 300 },
+      ...{ create: async () => {}, terminate: async () => {} },
+    });
+    await loop.setDesired(2);
+    const { url } = await serve({ reconcilers: [loop], actions: true });
+    const { page } = await browser.open(url);
+    const plan = within(page, "conditions", "Plan");
+    await plan.waitFor();
+    partition.cut("both");
+    await plan.click();
+    await expect
+      .poll(() => dialog(page).getByRole("alert").textContent())
+      .toBe("The ledger did not answer. Nothing was changed: ask again.");
+    await dialog(page).getByRole("button", { name: "Close" }).click();
     await expect.poll(() => dialog(page).count()).toBe(0);
   });
 

@@ -47,7 +47,7 @@ export function usePageLedger() {
   return {
     ledger,
     atEnd: (end: () => unknown) => void endings.push(end),
-    reconciler(options: Omit<ReconcilerOptions, "store">): Reconciler {
+    reconciler(options: Omit<ReconcilerOptions, "store"> & Partial<Pick<ReconcilerOptions, "store">>): Reconciler {
       const made = new Reconciler({ store: ledger(), ...options } as ReconcilerOptions);
       endings.push(() => made.stop({ graceMs: 0 }));
       return made;
