@@ -4,6 +4,8 @@ import { timeOf } from "./trace-context.ts";
 
 /** As many events as a span holds unless its SDK is told otherwise. */
 const MOST_NOTES = 128;
+/** One word, or several with commas between them. Why an answer is unknown may be a message instead, with what it is about. */
+const PLAIN_REASON = /^[\w.,-]{1,60}$/;
 
 interface Note {
   readonly name: string;
@@ -53,7 +55,7 @@ export function passSpans(tracer: Tracer): (event: EvenkeelEvent) => void {
         return note(event, "condition_changed", {
           "evenkeel.condition": event.condition,
           "evenkeel.status": event.status,
-          "evenkeel.reason": event.reason,
+          "evenkeel.reason": PLAIN_REASON.test(event.reason) ? event.reason : "_OTHER",
         });
       case "pass_finished": {
         const { durationMs, actions, held, converged } = event;

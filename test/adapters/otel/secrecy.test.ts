@@ -1,4 +1,4 @@
-import { Reconciler, withIdempotency } from "evenkeel";
+import { EvenkeelError, Reconciler, withIdempotency } from "evenkeel";
 import { idempotency } from "evenkeel/fastify";
 import { idempotent } from "evenkeel/fetch";
 import { memoryStore } from "evenkeel/memory";
@@ -80,6 +80,33 @@ describe("nothing of a key, a scope, an input, an outcome or an id", () => {
     const sent = await everything(telemetry);
     expect(sent).toContain('"evenkeel.action":"terminate"');
     expect(sent).not.toContain("secret");
+  });
+
+  it.each<[string, () => { id: string; spec?: unknown }[]]>([
+    ["come twice", () => [{ id: "secret-a" }, { id: "secret-a" }]],
+    ["have a spec that can't be stored", () => [{ id: "secret-a", spec: () => 1 }]],
+    [
+      "an error names",
+      () => {
+        throw new EvenkeelError("INVALID_OPTIONS", "secret-a is not known.");
+      },
+    ],
+  ])("is in the span of a pass to which ids were given that %s", async (_how, desired) => {
+    const telemetry = setUpTelemetry();
+    const reconciler = new Reconciler<unknown>({
+      name: "web",
+      store: memoryStore(),
+      onEvent: telemetry.onEvent,
+      create: () => Promise.resolve(),
+      terminate: () => Promise.resolve(),
+      desired,
+    });
+    await reconciler.reconcile();
+    expect(JSON.stringify(await reconciler.status())).toContain("secret-a");
+    const sent = await everything(telemetry);
+    expect(sent).not.toContain("secret");
+    expect(sent).toContain('"evenkeel.condition":"DesiredFailed","evenkeel.status":true,"evenkeel.reason":"_OTHER"');
+    expect(sent).toContain('"evenkeel.condition":"Converged","evenkeel.status":false,"evenkeel.reason":"');
   });
 
   it("comes with the paths of requests, which clients choose", async () => {
