@@ -1,6 +1,7 @@
 import type { Attributes, Meter, Observable } from "@opentelemetry/api";
 import type { EvenkeelEvent, ReconcilerEvent } from "../../src/events.ts";
 import type { MetricSample } from "../../src/reconcile/metric-sample.ts";
+import { namesakes } from "./namesakes.ts";
 import { counter, durations, onFirstSight, zeros } from "./series.ts";
 
 const ANSWERS: readonly Extract<ReconcilerEvent, { type: "answer_unknown" }>["of"][] = [
@@ -19,7 +20,7 @@ type Durations = ReturnType<typeof durations>;
  * of one name the newer is asked, and one that was stopped no longer.
  */
 export function reconcilerMetrics(meter: Meter): (event: EvenkeelEvent) => void {
-  const reconcilers = new Map<string, () => MetricSample[]>();
+  const reconcilers = namesakes();
   let instruments: ReadonlyMap<string, Observable> | undefined;
   const queued = durations(
     meter,
@@ -68,7 +69,7 @@ export function reconcilerMetrics(meter: Meter): (event: EvenkeelEvent) => void 
     instruments = created;
     meter.addBatchObservableCallback(
       (result) => {
-        for (const read of reconcilers.values())
+        for (const read of reconcilers.asked())
           for (const sample of read()) {
             const instrument = created.get(sample.name);
             if (instrument !== undefined && sample.kind !== "histogram")
@@ -91,12 +92,11 @@ export function reconcilerMetrics(meter: Meter): (event: EvenkeelEvent) => void 
     switch (event.type) {
       case "reconciler_created":
       case "reconciler_restarted":
-        reconcilers.set(event.reconciler, event.metrics);
+        reconcilers.came(event.reconciler, event.metrics);
         observe(event.metrics());
         return;
       case "reconciler_stopped":
-        if (reconcilers.get(event.reconciler) === event.metrics)
-          reconcilers.set(event.reconciler, lastOf(event.metrics()));
+        reconcilers.stopped(event.reconciler, event.metrics);
         return;
       case "work_finished":
         queued.record(event.queuedMs, labels);
@@ -113,9 +113,4 @@ export function reconcilerMetrics(meter: Meter): (event: EvenkeelEvent) => void 
         return;
     }
   };
-}
-
-/** What a reconciler said last, without holding on to it: SDKs go on exporting what is observed no more, with the value that it had. */
-function lastOf(samples: MetricSample[]): () => MetricSample[] {
-  return () => samples;
 }

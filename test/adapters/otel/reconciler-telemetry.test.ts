@@ -115,11 +115,45 @@ describe("the metrics of a reconciler", () => {
     expect(await value("reconciler_desired")).toBe(3);
   });
 
+  it("are again those of the older one of a name when the newer was stopped, and not when that was stopped, too", async () => {
+    const { onEvent, value } = setUpTelemetry();
+    const { reconciler: older, clock, store, fleet } = setUpReconciler({ onEvent });
+    const namesake = () => new Reconciler({ name: "web", store, clock, onEvent, ...fleet.callbacks });
+    await older.setDesired(2);
+    older.start();
+    await settle(clock);
+    const [planning, newest] = [namesake(), namesake()];
+    await planning.plan();
+    expect(await value("reconciler_desired")).toBe(0);
+    await planning.stop();
+    await newest.stop();
+    await newest.stop();
+    expect(await value("reconciler_desired")).toBe(2);
+    expect(await value("reconciler_converged")).toBe(1);
+    expect(await value("reconciler_actions_total", { action: "create", result: "done" })).toBe(2);
+    await newest.reconcile();
+    await older.stop();
+    await newest.stop();
+    expect(await value("reconciler_desired")).toBe(0);
+    older.start();
+    await settle(clock);
+    expect(await value("reconciler_desired")).toBe(2);
+    await older.stop();
+  });
+
   it("hold on to no reconciler that was stopped", async () => {
     const { onEvent, value } = setUpTelemetry();
     const gone = new WeakRef(await startedAndStopped(onEvent));
     await expect.poll(() => collected(gone), { timeout: 20_000 }).toBe(true);
     expect(await value("reconciler_desired", { name: "gone" })).toBe(0);
+  });
+
+  it("hold on to no reconciler that was never stopped when there is a newer one of its name", async () => {
+    const { onEvent } = setUpTelemetry();
+    const create = () => new Reconciler({ name: "gone", store: memoryStore(), onEvent, ...fakeFleet().callbacks });
+    const gone = new WeakRef(create());
+    create();
+    await expect.poll(() => collected(gone), { timeout: 20_000 }).toBe(true);
   });
 
   it("count passes that failed, and answers that nothing could be concluded from", async () => {
