@@ -52,7 +52,13 @@ export type ExecutionEvent =
   | (AttemptBegunBase & { readonly type: "claimed" })
   /** An attempt after one that fell silent, or that was granted a retry, got its claim. */
   | (AttemptBegunBase & { readonly type: "taken_over" })
-  | (AttemptEventBase & { readonly type: "completed"; readonly durationMs: number })
+  /** The outcome is durable. */
+  | (AttemptEventBase & {
+      readonly type: "completed";
+      readonly durationMs: number;
+      /** What the function threw, where it threw: its code, else its name, else `_OTHER`. */
+      readonly errorType?: string;
+    })
   /** The function threw (or its answer is not to be kept), and the key is free again. */
   | (AttemptEventBase & {
       readonly type: "released";
@@ -77,6 +83,8 @@ export type ExecutionEvent =
       readonly from: "store" | "cache" | "waiting";
       /** The trace context that was kept with the outcome. */
       readonly traceparent?: string;
+      /** What the caller gets thrown, where a stored error is the outcome: its code, else its name, else `_OTHER`. */
+      readonly errorType?: string;
     })
   | (ExecutionEventBase & {
       readonly type: "waited";

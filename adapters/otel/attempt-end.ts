@@ -33,9 +33,8 @@ export function attemptOf(event: ExecutionEvent): AttemptIdentity | undefined {
 export function endOf(event: ExecutionEvent): AttemptEnd | undefined {
   switch (event.type) {
     case "completed":
-      return { outcome: "completed" };
     case "released":
-      return { outcome: "released", ...(event.errorType === undefined ? {} : { errorType: event.errorType }) };
+      return { outcome: event.type, ...(event.errorType === undefined ? {} : { errorType: event.errorType }) };
     case "complete_failed":
       return { outcome: "complete_failed", errorType: errorTypeOf(event.error) };
     case "stale_write":

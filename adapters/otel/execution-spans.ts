@@ -38,15 +38,12 @@ export function executionSpans(tracer: Tracer): (event: EvenkeelEvent) => void {
 
   function end(span: Span, { outcome, errorType }: AttemptEnd, at: number): void {
     span.setAttribute("evenkeel.outcome", outcome);
-    if (errorType !== undefined) {
-      span.setAttribute("error.type", errorType);
-      span.setStatus({ code: SpanStatusCode.ERROR });
-    }
+    if (errorType !== undefined) fail(span, errorType);
     span.end(timeOf(at));
   }
 
   function replay(event: EventOf<"replayed">): void {
-    const { at, from, traceparent } = event;
+    const { at, from, traceparent, errorType } = event;
     const operation = operationOf(event);
     const first = spanContextOf(traceparent);
     const span = tracer.startSpan(`replay ${operation}`, {
@@ -54,6 +51,7 @@ export function executionSpans(tracer: Tracer): (event: EvenkeelEvent) => void {
       attributes: { "evenkeel.operation": operation, "evenkeel.replayed_from": from },
       links: first === undefined ? [] : [{ context: first }],
     });
+    if (errorType !== undefined) fail(span, errorType);
     span.end(timeOf(at));
   }
 
@@ -64,10 +62,7 @@ export function executionSpans(tracer: Tracer): (event: EvenkeelEvent) => void {
       startTime: timeOf(at - durationMs),
       attributes: { "evenkeel.operation": operation, "evenkeel.wait_outcome": outcome },
     });
-    if (outcome === "timeout" || outcome === "failed") {
-      span.setAttribute("error.type", outcome === "timeout" ? "WAIT_TIMEOUT" : "_OTHER");
-      span.setStatus({ code: SpanStatusCode.ERROR });
-    }
+    if (outcome === "timeout" || outcome === "failed") fail(span, outcome === "timeout" ? "WAIT_TIMEOUT" : "_OTHER");
     span.end(timeOf(at));
   }
 
@@ -87,6 +82,11 @@ export function executionSpans(tracer: Tracer): (event: EvenkeelEvent) => void {
     open.end(attempt);
     end(span, ending, event.at);
   };
+}
+
+function fail(span: Span, errorType: string): void {
+  span.setAttribute("error.type", errorType);
+  span.setStatus({ code: SpanStatusCode.ERROR });
 }
 
 /** What stands in an attempt's span as an event of it. */

@@ -37,7 +37,8 @@ const SCOPE = "evenkeel";
  * It only listens: a function runs in the context of its caller and not inside of its attempt's span, because an event comes and goes
  * before the function is called.
  *
- * Without an SDK in the process, or when it was registered after this call, nothing is recorded: the API keeps no metrics for later.
+ * Without an SDK in the process nothing is recorded. Register it before this call: of one that comes later the API takes up spans, and
+ * no metrics.
  *
  * @throws EvenkeelError `INVALID_OPTIONS`.
  * @example

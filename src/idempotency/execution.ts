@@ -1,6 +1,6 @@
 import { Stopwatch } from "../clock.ts";
 import { EvenkeelError, isEvenkeelError } from "../errors.ts";
-import { emitTo } from "../events.ts";
+import { emitTo, errorTypeOf } from "../events.ts";
 import { sameFingerprint } from "../execution-record.ts";
 import { makeNonce } from "../random.ts";
 import type { ClaimResult, CommittedOutcome, StoredOutcome } from "../store.ts";
@@ -193,7 +193,12 @@ export function createExecutor<O>(settings: ExecutionSettings<O>): Executor<O> {
   ): IdempotentResult<O> {
     const settled = decode(execution, outcome);
     const traceparent = traceparentOf(outcome);
-    execution.tell({ type: "replayed", from, ...(traceparent === undefined ? {} : { traceparent }) });
+    execution.tell({
+      type: "replayed",
+      from,
+      ...(traceparent === undefined ? {} : { traceparent }),
+      ...(settled.ok ? {} : { errorType: errorTypeOf(settled.error) }),
+    });
     if (!settled.ok) throw settled.error;
     return { value: settled.value as O, replayed: true, attempt, completedAt };
   }

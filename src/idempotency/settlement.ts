@@ -119,7 +119,7 @@ export class Settlement<O> {
 
   /** This attempt's outcome stands: what it threw afterwards concerns its caller alone. */
   #failAfter(committed: CommittedOutcome, offers: readonly Offer[], error: unknown): never {
-    this.#tellCompleted(committed, standing(offers, committed));
+    this.#tellCompleted(committed, standing(offers, committed), { errorType: errorTypeOf(error) });
     throw error;
   }
 
@@ -233,11 +233,15 @@ export class Settlement<O> {
     return { value: decoded.value as O, replayed: false, attempt, completedAt };
   }
 
-  #tellCompleted(committed: CommittedOutcome, offer: Offer | undefined): void {
+  #tellCompleted(
+    committed: CommittedOutcome,
+    offer: Offer | undefined,
+    failure?: { readonly errorType: string },
+  ): void {
     if (offer !== undefined && "tombstone" in offer.encoded) {
       this.tell({ type: "tombstoned", reason: offer.encoded.tombstone });
     }
-    this.tell({ type: "completed", durationMs: this.#started.elapsedMs() });
+    this.tell({ type: "completed", durationMs: this.#started.elapsedMs(), ...failure });
     this.#execution.remember(committed, this.#commitSent);
   }
 

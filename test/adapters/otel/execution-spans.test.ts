@@ -2,8 +2,9 @@ import { type Span, SpanStatusCode, trace } from "@opentelemetry/api";
 import type { ReadableSpan } from "@opentelemetry/sdk-trace";
 import { recoverAbandoned } from "evenkeel";
 import { Partition } from "evenkeel/testing";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { executionSpans } from "../../../adapters/otel/execution-spans.ts";
+import { instrument } from "../../../adapters/otel/otel.ts";
 import type { EvenkeelEvent } from "../../../src/events.ts";
 import { deferred, setUp, thrownBy, watch } from "../../idempotency/set-up.ts";
 import { setUpTelemetry } from "./telemetry.ts";
@@ -128,12 +129,41 @@ describe("the span of an attempt", () => {
     expect(spans()[4]?.attributes["evenkeel.attempt"]).toBe(2);
   });
 
+  it("is an error where the function threw, also when the ledger has an outcome: the error itself, or an early one", async () => {
+    const { onEvent, spans } = setUpTelemetry();
+    const { once } = setUp();
+    const declined = Object.assign(new Error("no"), { code: "E_FUNDS" });
+    const storing = once(() => Promise.reject(declined), { onEvent, onError: "store", cache: { maxEntries: 1 } });
+    for (const _ of ["first", "retry"]) await thrownBy(storing(undefined, { key: "a" }));
+    const early = once((_: undefined, ctx) => ctx.complete(1).then(() => Promise.reject(new RangeError("late"))), {
+      onEvent,
+    });
+    await thrownBy(early(undefined, { key: "b" }));
+    expect(await early(undefined, { key: "b" })).toBe(1);
+    expect(spans().map(inShort)).toEqual([
+      "execute charge completed E_FUNDS",
+      "replay charge  E_FUNDS",
+      "execute charge completed RangeError",
+      "replay charge",
+    ]);
+  });
+
   it("is no error where a sweep grants a retry, because nothing was thrown", async () => {
     const { onEvent, spans } = setUpTelemetry();
     const { crash, store, clock } = setUp();
     await crash();
     await recoverAbandoned({ store, clock, onEvent, resolver: () => "retry" });
     expect(spans().map(inShort)).toEqual(["execute charge released"]);
+  });
+
+  it("is recorded also by an SDK that was registered after the listener was made", async () => {
+    const onEvent = instrument();
+    const { tracerProvider, spans } = setUpTelemetry();
+    onTestFinished(() => trace.disable());
+    trace.setGlobalTracerProvider(tracerProvider);
+    const { once } = setUp();
+    await once(() => 1, { onEvent })(undefined);
+    expect(spans().map(inShort)).toEqual(["execute charge completed"]);
   });
 
   it("is not what the function runs in: that is its caller's", async () => {
