@@ -1,6 +1,6 @@
 import { askRedis } from "./ask-redis.ts";
 import { type RedisServer, startRedis } from "./redis-server.ts";
-import { freePort } from "./server-process.ts";
+import { onFreePort } from "./server-process.ts";
 import { until } from "./until.ts";
 
 /** A cluster of three primaries with a replica each. */
@@ -105,17 +105,18 @@ export async function startRedisCluster(): Promise<RedisCluster> {
   return cluster;
 }
 
-async function startNode(): Promise<Node> {
+function startNode(): Promise<Node> {
   // The customary port + 10000 may lie beyond the last port.
-  const busPort = await freePort();
-  const server = await startRedis({
-    args: [
-      ...["--cluster-enabled", "yes", "--cluster-node-timeout", String(NODE_TIMEOUT_MS)],
-      ...["--cluster-port", String(busPort), "--cluster-announce-ip", "127.0.0.1"],
-      ...["--repl-diskless-sync-delay", "0"],
-    ],
+  return onFreePort(async (busPort) => {
+    const server = await startRedis({
+      args: [
+        ...["--cluster-enabled", "yes", "--cluster-node-timeout", String(NODE_TIMEOUT_MS)],
+        ...["--cluster-port", String(busPort), "--cluster-announce-ip", "127.0.0.1"],
+        ...["--repl-diskless-sync-delay", "0"],
+      ],
+    });
+    return { server, busPort };
   });
-  return { server, busPort };
 }
 
 async function formCluster(all: readonly Node[]): Promise<void> {
