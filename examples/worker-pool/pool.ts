@@ -7,7 +7,8 @@ import { type EvenkeelEvent, fixedThreshold, NotFound, Reconciler } from "evenke
 import { sqliteStore } from "evenkeel/sqlite";
 import { type WorkerProcess, workersOf } from "./processes.ts";
 
-const { DESIRED = "10" } = process.env;
+const { DESIRED = "10", STALE_MS = "5000" } = process.env;
+const STALE_AFTER_MS = Number(STALE_MS);
 const DATABASE = resolve(process.env["DATABASE"] ?? "pool.db");
 const store = sqliteStore(DATABASE);
 
@@ -36,7 +37,7 @@ const pool = new Reconciler({
   forceTerminate: async (worker) => send(worker, "SIGKILL"),
 
   // All of it shorter than one would have it, so that there is something to watch.
-  staleness: fixedThreshold({ staleAfterMs: 5_000, startupGraceMs: 15_000 }),
+  staleness: fixedThreshold({ staleAfterMs: STALE_AFTER_MS, startupGraceMs: 3 * STALE_AFTER_MS }),
   terminateGraceMs: 3_000,
   // What there is on this machine is known at once.
   observeGraceMs: 1_000,

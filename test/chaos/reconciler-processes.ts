@@ -12,7 +12,7 @@ import { endWorkers, startWorker, type Worker } from "../support/workers.ts";
 
 const RESYNC_MS = 200;
 const LEASE_MS = 3_000;
-const STALE_MS = 1_000;
+const STALE_MS = 3_000;
 /** The first call of all makes the ledger, on a machine that is busy with processes that start. */
 const CALL = { timeoutMs: 20_000 };
 
