@@ -18,6 +18,11 @@ export interface StoreOperation<T> {
   readonly send: (call: StoreCall) => Promise<T>;
   /** Ends the operation with its reason; what was sent stays sent. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * What becomes of a try that stays silent for half of the budget: it is sent once more beside the first, or waited for. `"wait"` is
+   * for what no nonce makes the same when it is done twice, such as a count of what was deleted. Defaults to `"resend"`.
+   */
+  readonly silence?: "resend" | "wait";
   /** Called before the first repetition: whether what was sent before is carried out is unknown from then on. */
   readonly onUnknown?: () => void;
   /** Gets what a try answers after the operation was settled without it. */
@@ -28,12 +33,22 @@ export interface StoreOperation<T> {
 
 /**
  * Asks the store until it answers or the budget is used up. A failed try leaves open whether it was carried out, so it is
- * repeated with a jittered backoff; a try that stays silent for half of the budget is repeated once, beside the first.
+ * repeated with a jittered backoff; a try that stays silent for half of the budget is repeated once, beside the first, unless `silence` says otherwise.
  *
  * @throws EvenkeelError `STORE_UNAVAILABLE` within the budget; any other `EvenkeelError` of the store as it is, at once.
  */
 export function storeOperation<T>(operation: StoreOperation<T>): Promise<T> {
-  const { clock, random, budgetMs, send, signal, onUnknown, onStrayAnswer, strayMs = 0 } = operation;
+  const {
+    clock,
+    random,
+    budgetMs,
+    send,
+    signal,
+    silence = "resend",
+    onUnknown,
+    onStrayAnswer,
+    strayMs = 0,
+  } = operation;
   return new Promise<T>((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
     const deadline = clock.monotonic() + budgetMs;
@@ -60,7 +75,7 @@ export function storeOperation<T>(operation: StoreOperation<T>): Promise<T> {
 
     function onSilence(): void {
       rearm(deadline - clock.monotonic(), onTimeout);
-      if (resent) return;
+      if (resent || silence === "wait") return;
       resent = true;
       attempt();
     }

@@ -33,15 +33,16 @@ export function text(takes: string, says: string): OptionSpec<string | undefined
   return { takes, says, read: (given) => given };
 }
 
-/** A positive whole number. */
-export function count(takes: string, says: string, otherwise: number): OptionSpec<number> {
+/** A positive whole number, where `most` is given no higher one. */
+export function count(takes: string, says: string, otherwise: number, most?: number): OptionSpec<number> {
   return {
     takes,
-    says: `${says}. Defaults to ${otherwise}`,
+    says: `${says}${most === undefined ? "" : `, ${most} at most`}. Defaults to ${otherwise}`,
     read: (given, name) => {
       if (given === undefined) return otherwise;
       const value = /^\d+$/.test(given) ? Number(given) : Number.NaN;
       if (!rules.count.test(value)) throw new UsageError(`--${name} must be ${rules.count.says}`);
+      if (most !== undefined && value > most) throw new UsageError(`--${name} must be ${most} at most`);
       return value;
     },
   };

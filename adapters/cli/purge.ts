@@ -1,10 +1,11 @@
 import { SingleBar } from "cli-progress";
+import { purgeInBatches } from "../../src/idempotency/purge-in-batches.ts";
 import type { LedgerStore } from "../../src/store.ts";
+import { storeOperation } from "../../src/store-operation.ts";
 import { type CommandContext, command } from "./command.ts";
 import { durationText } from "./duration-text.ts";
 import { EXIT } from "./exit-status.ts";
 import { count, duration, text } from "./option-spec.ts";
-import type { Output } from "./output.ts";
 
 /** How far a purge has come. */
 interface Purged {
@@ -12,13 +13,17 @@ interface Purged {
   resources: number;
 }
 
-interface Terms extends Pick<CommandContext<unknown>, "conclude" | "signal" | "output"> {
+interface Terms
+  extends Pick<CommandContext<unknown>, "clock" | "random" | "timeoutMs" | "conclude" | "signal" | "output"> {
   /** Opened before anything is deleted: it is not to be had any more once the command is interrupted. */
   readonly ledger: LedgerStore;
   readonly batch: number;
 }
 
 const GROUPS_A_PAGE = 100;
+
+/** One step keeps others from writing to a SQLite file. */
+const MOST_AT_ONCE = 10_000;
 
 /** Gives back the room of what nobody needs any more. */
 export const purge = command({
@@ -31,7 +36,7 @@ export const purge = command({
   options: {
     "older-than": duration("how long ago a resource has to be terminated", "1h"),
     group: text("GROUP", "only terminated resources of this group, and no executions"),
-    batch: count("N", "how many are deleted in one step", 1_000),
+    batch: count("N", "how many are deleted in one step", 1_000, MOST_AT_ONCE),
   },
   async run(context) {
     const { options, json, output, signal } = context;
@@ -54,16 +59,16 @@ export const purge = command({
   },
 });
 
-async function purgeExecutions(purged: Purged, { ledger, conclude, signal, output, batch }: Terms): Promise<void> {
+async function purgeExecutions(purged: Purged, terms: Terms): Promise<void> {
+  const { ledger, clock, random, timeoutMs, signal, batch } = terms;
   const { executions } = ledger;
-  const { count: expired } = await conclude((call) => executions.countExpired(call));
-  const progress = showProgress(output, expired);
+  const progress = await showProgress(terms);
   try {
-    while (!signal.aborted) {
-      const { purged: now } = await conclude((call) => executions.purge({ limit: batch }, call));
+    if (signal.aborted) return;
+    for await (const now of purgeInBatches({ executions, batchSize: batch, clock, random, budgetMs: timeoutMs })) {
       purged.executions += now;
       progress.update(purged.executions);
-      if (now < batch) return;
+      if (signal.aborted) return;
     }
   } finally {
     progress.stop();
@@ -74,13 +79,16 @@ async function purgeResources(
   purged: Purged,
   group: string,
   ageMs: number,
-  { ledger, conclude, signal, batch }: Terms,
+  { ledger, clock, random, timeoutMs, signal, batch }: Terms,
 ): Promise<void> {
   const { resources } = ledger;
   while (!signal.aborted) {
-    const { purged: now } = await conclude((call) => resources.purge({ group, ageMs, limit: batch }, call));
+    const { purged: now } = await storeOperation({
+      ...{ clock, random, budgetMs: timeoutMs, silence: "wait" },
+      send: (call) => resources.purge({ group, ageMs, limit: batch }, call),
+    });
     purged.resources += now;
-    if (now < batch) return;
+    if (now === 0) return;
   }
 }
 
@@ -96,8 +104,12 @@ async function* groupsOf({ ledger, conclude, signal }: Terms): AsyncGenerator<st
 }
 
 /** A bar on a terminal's stderr; nothing elsewhere. */
-function showProgress({ stderr }: Output, total: number) {
-  if (stderr.isTTY !== true || total === 0) return { update() {}, stop() {} };
+async function showProgress({ ledger, conclude, output: { stderr } }: Terms) {
+  const nothing = { update() {}, stop() {} };
+  if (stderr.isTTY !== true) return nothing;
+  // Where they can't be counted in time they can be deleted all the same.
+  const { count: total } = await conclude((call) => ledger.executions.countExpired(call)).catch(() => ({ count: 0 }));
+  if (total === 0) return nothing;
   const bar = new SingleBar({
     format: "expired executions {bar} {percentage}% | {value} of {total}",
     stream: stderr,

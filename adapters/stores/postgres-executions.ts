@@ -159,12 +159,15 @@ export function postgresExecutions(options: PostgresExecutionsOptions): Executio
     },
 
     async purge({ limit }, call: StoreCall) {
-      const deadline = connection.clock.monotonic() + call.timeoutMs;
-      for (let purged = 0; ; ) {
+      const { clock } = connection;
+      const deadline = clock.monotonic() + call.timeoutMs;
+      let purged = 0;
+      for (let longestMs = 0; ; ) {
         const part = Math.min(limit - purged, PURGED_AT_ONCE);
-        const timeoutMs = deadline - connection.clock.monotonic();
-        // What was deleted stays deleted: better to tell of it than of the time that is over.
-        if (part === 0 || (purged > 0 && timeoutMs <= 0)) return { purged };
+        const begunAt = clock.monotonic();
+        const timeoutMs = deadline - begunAt;
+        // What was deleted stays deleted: better to tell of it than to begin what the time may be too short for.
+        if (part === 0 || (purged > 0 && timeoutMs <= 2 * longestMs)) return { purged };
         const [row] = await connection.query({ timeoutMs }, ({ names }) => ({
           text: `SELECT ${names.of("purge")}($1::bigint)::text AS purged`,
           values: [String(part)],
@@ -172,6 +175,7 @@ export function postgresExecutions(options: PostgresExecutionsOptions): Executio
         const deleted = Number(row?.["purged"]);
         purged += deleted;
         if (deleted < part) return { purged };
+        longestMs = Math.max(longestMs, clock.monotonic() - begunAt);
       }
     },
 

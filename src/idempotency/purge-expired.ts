@@ -4,7 +4,7 @@ import { rules } from "../option-rules.ts";
 import { optionsSchema, parseOptions } from "../options.ts";
 import { systemRandom } from "../random.ts";
 import type { LedgerStore } from "../store.ts";
-import { storeOperation } from "../store-operation.ts";
+import { purgeInBatches } from "./purge-in-batches.ts";
 
 /** Options of {@link purgeExpired}. */
 export interface PurgeOptions {
@@ -44,16 +44,13 @@ export async function purgeExpired(options: PurgeOptions): Promise<{ purged: num
   parseOptions("purgeExpired", SCHEMA, options);
   const { store, batchSize = 1_000, signal, storeTimeoutMs = 5_000, clock = systemClock, onEvent } = options;
   let total = 0;
-  for (;;) {
-    signal?.throwIfAborted();
-    const { purged } = await storeOperation({
-      clock,
-      random: systemRandom,
-      budgetMs: storeTimeoutMs,
-      send: (call) => store.executions.purge({ limit: batchSize }, call),
-    });
+  signal?.throwIfAborted();
+  const { executions } = store;
+  const purge = { executions, batchSize, clock, random: systemRandom, budgetMs: storeTimeoutMs };
+  for await (const purged of purgeInBatches(purge)) {
     total += purged;
-    if (purged > 0) emitTo(onEvent, { type: "purged", at: clock.now(), count: purged });
-    if (purged < batchSize) return { purged: total };
+    emitTo(onEvent, { type: "purged", at: clock.now(), count: purged });
+    signal?.throwIfAborted();
   }
+  return { purged: total };
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { purgeExpired } from "../../src/idempotency/purge-expired.ts";
+import type { LedgerStore } from "../../src/store.ts";
 import { setUp, thrownBy, watch } from "./set-up.ts";
 
 describe("the retention", () => {
@@ -104,6 +105,48 @@ describe("purgeExpired", () => {
     expect(await inner.executions.list({ limit: 100 }, { timeoutMs: 1 })).toHaveLength(1);
     expect(await purgeExpired({ store, clock })).toEqual({ purged: 0 });
     expect(events.filter(({ type }) => type === "purged")).toEqual([]);
+  });
+
+  it("goes on where the store's time was over before a batch was full, and does not chase what expires meanwhile", async () => {
+    const { once, clock, inner } = setUp();
+    const charge = once(() => 1, { retentionMs: 1_000 });
+    for (let index = 0; index < 7; index += 1) await charge(undefined, { key: `old-${index}` });
+    await clock.advance(1_000);
+    const isShort: LedgerStore = {
+      ...inner,
+      executions: { ...inner.executions, purge: (_, call) => inner.executions.purge({ limit: 2 }, call) },
+    };
+    expect(await purgeExpired({ store: isShort, clock, batchSize: 100 })).toEqual({ purged: 7 });
+    let batches = 0;
+    const isBusy: LedgerStore = {
+      ...inner,
+      executions: {
+        ...inner.executions,
+        purge: async () => ({ purged: ++batches < 50 ? 3 : 0 }),
+        countExpired: async () => ({ count: 5 }),
+      },
+    };
+    expect(await purgeExpired({ store: isBusy, clock, batchSize: 100 })).toEqual({ purged: 9 });
+  });
+
+  it("asks a slow store once for each batch, and tells of all that it deleted", async () => {
+    const { clock, inner } = setUp();
+    const limits: number[] = [];
+    const slow: LedgerStore = {
+      ...inner,
+      executions: {
+        ...inner.executions,
+        async purge({ limit }) {
+          limits.push(limit);
+          await clock.sleep(4_000);
+          return { purged: limits.length === 1 ? limit : 0 };
+        },
+      },
+    };
+    const purging = watch(purgeExpired({ store: slow, clock }));
+    await clock.advance(8_000);
+    expect(purging).toMatchObject({ state: "fulfilled", value: { purged: 1_000 } });
+    expect(limits).toEqual([1_000, 1_000]);
   });
 
   it("ends with the signal's reason between two batches", async () => {

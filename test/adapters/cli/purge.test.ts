@@ -60,6 +60,11 @@ describe("purge", () => {
     expect(again.stdout).toBe("deleted 0 expired executions and 0 resources terminated at least 1 h ago\n");
   });
 
+  it("takes no step that would keep others waiting for long", async () => {
+    const { status, stderr } = await run(["purge", "--store", url, "--batch", "10001"]);
+    expect([status, stderr]).toEqual([2, "evenkeel: --batch must be 10000 at most\n"]);
+  });
+
   it("leaves what was terminated later than said, and other groups and executions where one group is named", async () => {
     await expired(2);
     await yesterday(async (store) => {
