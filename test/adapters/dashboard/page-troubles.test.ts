@@ -156,6 +156,8 @@ describeChromium("the dashboard's page in trouble", () => {
     await page.goto(url);
     await expect.poll(() => namesOf(page)).toEqual(NAMES);
     partition.cut("both");
+    // From now on the page's time goes on only as it is told here.
+    await page.clock.pauseAt((await page.evaluate<number>("Date.now()")) + 5_000);
     const seen = () => page.evaluate<[number, number]>("[streams, beats]");
     const [opened] = await seen();
     for (let beats = 1; beats <= 5; beats += 1) {

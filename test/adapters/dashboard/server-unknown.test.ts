@@ -96,8 +96,9 @@ describe("what is held", () => {
   it("is unknown before the first pass, and where another copy leads", async () => {
     const store = memoryStore();
     const leader = election();
-    const reconciler = web({ store, leader, create: () => Promise.reject(new Error("no")) });
+    const reconciler = web({ store, leader });
     await reconciler.setDesired(2);
+    reconciler.pause();
     const { server } = await servedBoard({ store, reconcilers: [reconciler] });
     const watching = server.watch();
     const held = () => {
@@ -106,7 +107,6 @@ describe("what is held", () => {
     };
     await expect.poll(held).toEqual({ leads: false });
     leader.leads = true;
-    await reconciler.reconcile();
     await reconciler.reconcile();
     await expect.poll(held).toEqual({ leads: true, total: 2, list: 2 });
     leader.leads = false;
@@ -119,19 +119,18 @@ describe("what is held", () => {
     const inner = memoryStore();
     const leader = election();
     const failing = faultyStore(inner, { partition: network });
-    const create = () => Promise.reject(new Error("no"));
-    const reconciler = web({ store: failing, leader, create, storeTimeoutMs: 50 });
+    const reconciler = web({ store: failing, leader, storeTimeoutMs: 1_000 });
     await reconciler.setDesired(2);
     leader.leads = true;
-    await reconciler.reconcile();
-    await reconciler.reconcile();
+    reconciler.pause();
+    expect((await reconciler.reconcile()).held).toHaveLength(2);
     leader.leads = false;
     const { server } = await servedBoard({ store: inner, reconcilers: [reconciler] });
     const watching = server.watch();
     await expect.poll(() => watching.last?.groups?.[0]?.leader).toBe(false);
     network.cut("both");
     await expect.poll(() => watching.last?.problems).toHaveLength(1);
-    expect(watching.last?.groups?.[0]).toMatchObject({ isHere: true, leader: false, paused: false, desired: 2 });
+    expect(watching.last?.groups?.[0]).toMatchObject({ isHere: true, leader: false, paused: true, desired: 2 });
     expect(watching.last?.groups?.[0]).not.toHaveProperty("held");
   });
 });
