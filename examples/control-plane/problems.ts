@@ -20,12 +20,46 @@ export class Refusal extends Error {
   }
 }
 
-/** What the server has to be made with, so that paths that lead nowhere are answered with problem documents, too. */
-export const frameworkProblems: Pick<FastifyServerOptions, "frameworkErrors" | "routerOptions"> = {
-  // Longer than a path can be: what is too long for an id is told like all else that is no id.
-  routerOptions: { maxParamLength: 2 ** 16 },
-  frameworkErrors: ({ statusCode = 500, message }, _request, reply) => send(reply, new Refusal(statusCode, message)),
+/**
+ * A ledger's write of what a request says. What the ledger can't keep of that is told of the field: specs that are nested too deeply,
+ * for one.
+ */
+export async function naming<T>(field: string, written: Promise<T>): Promise<T> {
+  try {
+    return await written;
+  } catch (error) {
+    if (!isEvenkeelError(error) || error.code !== "INVALID_OPTIONS") throw error;
+    throw new Refusal(400, "The ledger can't keep what the request says.", [{ field, message: error.message }]);
+  }
+}
+
+/**
+ * What the server has to be made with, so that paths that lead nowhere, and what is no request at all, are answered with problem
+ * documents, too.
+ */
+export const frameworkProblems: Pick<FastifyServerOptions, "frameworkErrors" | "routerOptions" | "clientErrorHandler"> =
+  {
+    // Longer than a path can be: what is too long for an id is told like all else that is no id.
+    routerOptions: { maxParamLength: 2 ** 16 },
+    frameworkErrors: ({ statusCode = 500, message }, _request, reply) => send(reply, new Refusal(statusCode, message)),
+    clientErrorHandler({ code }, socket) {
+      const [status, detail] = UNREADABLE[code] ?? [400, "This is no HTTP request."];
+      const problem = problemOf(new Refusal(status, detail));
+      const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: ${PROBLEM}\r\nConnection: close\r\n`;
+      // Whoever has broken the connection hears nothing any more.
+      if (socket.writable && code !== "ECONNRESET")
+        socket.write(`${head}Content-Length: ${Buffer.byteLength(problem)}\r\n\r\n${problem}`);
+      socket.destroySoon();
+    },
+  };
+
+/** What Node's parser says of what it refuses, as statuses. */
+const UNREADABLE: Readonly<Record<string, readonly [status: number, detail: string]>> = {
+  HPE_HEADER_OVERFLOW: [431, "The path or the headers are too long."],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, "The request did not come in time."],
 };
+
+const PROBLEM = "application/problem+json";
 
 /** Makes problem documents of all that goes wrong with requests. Those of the idempotency layer are its own. */
 export function answerWithProblems(app: FastifyInstance): void {
@@ -44,10 +78,13 @@ export function answerWithProblems(app: FastifyInstance): void {
   );
 }
 
-function send(reply: FastifyReply, { status, message, errors }: Refusal): FastifyReply {
-  const title = STATUS_CODES[status];
-  const problem = { type: "about:blank", title, status, detail: message, ...(errors.length > 0 ? { errors } : {}) };
-  return reply.code(status).type("application/problem+json").send(JSON.stringify(problem));
+function send(reply: FastifyReply, refusal: Refusal): FastifyReply {
+  return reply.code(refusal.status).type(PROBLEM).send(problemOf(refusal));
+}
+
+function problemOf({ status, message, errors }: Refusal): string {
+  const problem = { type: "about:blank", title: STATUS_CODES[status], status, detail: message };
+  return JSON.stringify({ ...problem, ...(errors.length > 0 ? { errors } : {}) });
 }
 
 function refusalOf(error: FastifyError): Refusal {
@@ -63,8 +100,12 @@ function refusalOf(error: FastifyError): Refusal {
   }
   const { statusCode = 500 } = error;
   if (statusCode >= 500) return new Refusal(statusCode, "This could not be done.");
-  return new Refusal(statusCode, error.message, [{ field: "body", message: error.message }]);
+  const message = error.code === "FST_ERR_CTP_INVALID_JSON_BODY" ? NO_JSON : error.message;
+  return new Refusal(statusCode, message, [{ field: "body", message }]);
 }
+
+/** Fastify says the same of both. */
+const NO_JSON = "The body is no JSON, or has a field that is called __proto__ or constructor.prototype.";
 
 type Invalid = NonNullable<FastifyError["validation"]>[number];
 

@@ -2,6 +2,9 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { type Asked, ask, askUntilAnswered, assertProblem, firstGroup, unique } from "./client.ts";
 
+/** Deeper than a ledger keeps anything. */
+const DEEP = `${"[".repeat(1_000)}${"]".repeat(1_000)}`;
+
 /** What can be wrong with a body, and the field that has to be named. */
 const WRONG: readonly (readonly [what: string, method: string, path: string, asked: Asked, field: string])[] = [
   ["no id", "POST", "/resources", { body: {} }, "id"],
@@ -12,6 +15,8 @@ const WRONG: readonly (readonly [what: string, method: string, path: string, ask
   ["no object", "POST", "/resources", { body: ["a"] }, "body"],
   ["no JSON", "POST", "/resources", { raw: '{"id":' }, "body"],
   ["no body", "POST", "/resources", {}, "body"],
+  ["a spec that is too deep", "POST", "/resources", { raw: `{"id":"a","spec":${DEEP}}` }, "spec"],
+  ["a prototype", "POST", "/resources", { raw: '{"id":"a","spec":{"__proto__":1}}' }, "body"],
   ["neither number nor list", "PUT", "/desired/GROUP", { body: {} }, "desired"],
   ["a number as text", "PUT", "/desired/GROUP", { body: { desired: "5" } }, "desired"],
   ["half a worker", "PUT", "/desired/GROUP", { body: { desired: 0.5 } }, "desired"],
@@ -19,6 +24,13 @@ const WRONG: readonly (readonly [what: string, method: string, path: string, ask
   ["more than a machine has", "PUT", "/desired/GROUP", { body: { desired: 1e9 } }, "desired"],
   ["number and list", "PUT", "/desired/GROUP", { body: { desired: 0, resources: [] } }, "resources"],
   ["an id twice", "PUT", "/desired/GROUP", { body: { resources: [{ id: "a" }, { id: "a" }] } }, "resources"],
+  [
+    "a spec that is too deep",
+    "PUT",
+    "/desired/GROUP",
+    { raw: `{"resources":[{"id":"a","spec":${DEEP}}]}` },
+    "resources",
+  ],
   ["an entry without id", "PUT", "/desired/GROUP", { body: { resources: [{ id: "a" }, {}] } }, "resources.1.id"],
   ["an id that is too long", "POST", `/resources/${"a".repeat(255)}/heartbeat`, { body: {} }, "id"],
   ["an incarnation of none", "POST", "/resources/a/heartbeat", { body: { incarnation: 0 } }, "incarnation"],
@@ -56,6 +68,10 @@ describe("a request that is wrong is a problem that names the field", () => {
 
   it("says 400 for a path that can't be read", async () => {
     assertProblem(await ask("GET", "/desired/%zz"), 400);
+  });
+
+  it("says 431 for what is longer than a request can be", async () => {
+    assertProblem(await ask("GET", `/${"a".repeat(20_000)}`), 431);
   });
 
   it("sends the workers of another ledger away", async () => {

@@ -1,7 +1,7 @@
 import type { DesiredResource } from "evenkeel";
 import type { FastifyInstance } from "fastify";
 import type { Groups } from "../groups.ts";
-import { Refusal } from "../problems.ts";
+import { naming, Refusal } from "../problems.ts";
 import { MOST_WORKERS } from "../settings.ts";
 import { NAME_SCHEMA } from "./names.ts";
 
@@ -44,7 +44,7 @@ export function desiredRoutes(app: FastifyInstance, groups: Groups): void {
       const ids = new Set(resources?.map(({ id }) => id));
       if (ids.size < (resources?.length ?? 0))
         throw new Refusal(400, "Say each once.", [{ field: "resources", message: "must name each id once" }]);
-      const { generation } = await ledger.setDesired(desired ?? resources ?? []);
+      const { generation } = await naming("resources", ledger.setDesired(desired ?? resources ?? []));
       reconciler.wake();
       return { group: name, generation, desired: desired ?? ids.size };
     },

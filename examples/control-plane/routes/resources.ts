@@ -1,7 +1,7 @@
 import type { DesiredResource } from "evenkeel";
 import type { FastifyInstance } from "fastify";
 import type { Groups } from "../groups.ts";
-import { Refusal } from "../problems.ts";
+import { naming, Refusal } from "../problems.ts";
 import { resourceView } from "../resource-view.ts";
 import { MOST_WORKERS } from "../settings.ts";
 import { NAME_SCHEMA } from "./names.ts";
@@ -39,13 +39,14 @@ export function resourceRoutes(app: FastifyInstance, groups: Groups): void {
     async ({ body: { id, group, spec } }, reply) => {
       const { name, ledger, reconciler } = groups.get(group, "group");
       let created = false;
-      const { generation } = await ledger.updateDesired((desired: DesiredResource[]) => {
+      const updated = ledger.updateDesired((desired: DesiredResource[]) => {
         // The key says that it is the same request. This says that it is the same resource, under whatever key.
         created = !desired.some((resource) => resource.id === id);
         if (!created) return desired;
         if (desired.length >= MOST_WORKERS) throw new Refusal(409, `There are ${MOST_WORKERS} already.`);
         return [...desired, spec === undefined ? { id } : { id, spec }];
       });
+      const { generation } = await naming("spec", updated);
       reconciler.wake();
       const url = `/resources/${id}${name === groups.get(undefined).name ? "" : `?group=${name}`}`;
       return reply
