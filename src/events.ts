@@ -1,4 +1,4 @@
-import type { MetricSample } from "./reconcile/metric-sample.ts";
+import type { MetricSample } from "./metric-sample.ts";
 import { dropRejection } from "./rejections.ts";
 
 /** What every event of an execution says. */

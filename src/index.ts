@@ -35,10 +35,10 @@ export { type PurgeOptions, purgeExpired } from "./idempotency/purge-expired.ts"
 export { type RecoverOptions, type RecoverReport, recoverAbandoned } from "./idempotency/recover-abandoned.ts";
 export type { AbandonedDecision, AbandonedExecution, IdempotencyOptions } from "./idempotency/settings.ts";
 export { type CallOptions, type IdempotentFunction, withIdempotency } from "./idempotency/with-idempotency.ts";
+export type { HistogramBucket, HistogramSample, MetricSample, NumberSample } from "./metric-sample.ts";
 export { type Random, systemRandom } from "./random.ts";
 export type { MaxUnavailable } from "./reconcile/disruption-budget.ts";
 export type { MassGuardOptions } from "./reconcile/mass-guard.ts";
-export type { HistogramBucket, HistogramSample, MetricSample, NumberSample } from "./reconcile/metric-sample.ts";
 export { type MissedBeatsOptions, missedBeats } from "./reconcile/missed-beats.ts";
 export type { Desired, Observation, ObservedResource, PassContext } from "./reconcile/observation.ts";
 export { type PhiAccrualOptions, phiAccrual } from "./reconcile/phi-accrual.ts";

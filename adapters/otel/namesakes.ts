@@ -1,4 +1,4 @@
-import type { MetricSample } from "../../src/reconcile/metric-sample.ts";
+import type { MetricSample } from "../../src/metric-sample.ts";
 
 /** `Reconciler.metrics()` of one of them. */
 export type ReadMetrics = () => MetricSample[];

@@ -1,6 +1,6 @@
 import type { Attributes, Meter, Observable } from "@opentelemetry/api";
 import type { EvenkeelEvent, ReconcilerEvent } from "../../src/events.ts";
-import type { MetricSample } from "../../src/reconcile/metric-sample.ts";
+import type { MetricSample } from "../../src/metric-sample.ts";
 import { namesakes } from "./namesakes.ts";
 import { counter, durations, onFirstSight, zeros } from "./series.ts";
 

@@ -1,7 +1,7 @@
 import type { Clock } from "../clock.ts";
 import { Stopwatch } from "../clock.ts";
+import type { MetricSample } from "../metric-sample.ts";
 import type { ResourceState } from "../store.ts";
-import type { MetricSample } from "./metric-sample.ts";
 import type { ActionType, HeldBy } from "./planned.ts";
 import type { Verdict } from "./verdict.ts";
 

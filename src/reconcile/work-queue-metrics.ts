@@ -1,4 +1,4 @@
-import type { HistogramSample, MetricSample } from "./metric-sample.ts";
+import type { HistogramSample, MetricSample } from "../metric-sample.ts";
 
 /** client-go's: from 10 ns to 10 s by powers of ten. */
 const BUCKETS_S = [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10] as const;

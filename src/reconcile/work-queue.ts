@@ -1,9 +1,9 @@
 import { type Clock, systemClock } from "../clock.ts";
+import type { MetricSample } from "../metric-sample.ts";
 import { acceptOptions } from "../option-rules.ts";
 import { dropRejection } from "../rejections.ts";
 import { Backoff } from "./backoff.ts";
 import { DelayingQueue } from "./delaying-queue.ts";
-import type { MetricSample } from "./metric-sample.ts";
 import { WorkQueueMetrics } from "./work-queue-metrics.ts";
 import {
   acceptDelay,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { MetricSample } from "../../src/reconcile/metric-sample.ts";
+import type { MetricSample } from "../../src/metric-sample.ts";
 import { WorkQueue } from "../../src/reconcile/work-queue.ts";
 import type { WorkDurations } from "../../src/reconcile/work-queue-options.ts";
 import { setUp as setUpQueue } from "./work-queue-set-up.ts";
