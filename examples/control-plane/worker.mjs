@@ -54,27 +54,33 @@ if (process.connected) process.send?.("at work", () => process.connected && proc
 const agent = new Agent({ keepAlive: true });
 /** Who answers beats. The first of them is asked first: it answered last. */
 let servers = first;
-let answeredAt = performance.now();
+/** When the first of those beats failed that nobody has answered since. A machine that slept has asked nobody meanwhile. */
+/** @type {number | undefined} */
+let aloneSince;
 
 for (;;) {
   const answer = await beat();
-  if (answer === undefined && performance.now() - answeredAt > orphanMs) end("no control plane has answered");
+  if (answer !== undefined) aloneSince = undefined;
+  else aloneSince ??= performance.now();
+  if (aloneSince !== undefined && performance.now() - aloneSince > orphanMs) end("no control plane has answered");
   if (answer?.accepted === false) end(answer.superseded ? "it was replaced" : "nobody knows it");
   await sleep(beatMs);
 }
 
-/** Asks one after the other, until one answers. */
+/** Asks one after the other, until one answers that can say. */
 async function beat() {
+  let unable;
   for (const url of candidates()) {
     const answer = await answerOf(url);
     if (answer === undefined) continue;
-    answeredAt = performance.now();
+    if (answer.status !== 503) {
+      servers = [...new Set([url, ...answer.servers])];
+      return answer;
+    }
     // A copy that can't reach the ledger is there; it is no reason to end.
-    if (answer.status === 503) continue;
-    servers = [...new Set([url, ...answer.servers])];
-    return answer;
+    unable = answer;
   }
-  return undefined;
+  return unable;
 }
 
 /**

@@ -1,8 +1,12 @@
+import { once } from "node:events";
 import { linkSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { NotFound } from "evenkeel";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createMachine, type Machine } from "../../examples/control-plane/machine.ts";
+import { createMachine, type Machine, type MachineOptions } from "../../examples/control-plane/machine.ts";
 import { takeFolder } from "../../examples/control-plane/workers-folder.ts";
 import { signalIfAlive } from "../support/child-processes.ts";
 import { newFolder } from "../support/run-folder.ts";
@@ -20,7 +24,7 @@ describe("the machine of examples/control-plane", () => {
   let machine: Machine;
 
   /** Another copy's view of the same machine. */
-  const view = (): Machine =>
+  const view = (options: Partial<MachineOptions> = {}): Machine =>
     createMachine({
       folder,
       group: "worker",
@@ -30,6 +34,7 @@ describe("the machine of examples/control-plane", () => {
       beatMs: 1_000,
       orphanMs: 600_000,
       onEnded: () => {},
+      ...options,
     });
 
   const events = () =>
@@ -101,6 +106,38 @@ describe("the machine of examples/control-plane", () => {
     const pid = await machine.start(worker, ctx("key"));
     await expect(view().start(worker, ctx("other"))).rejects.toThrow(/another key/);
     expect([machine.observe(), events()]).toEqual([[{ ...worker, externalId: String(pid) }], ["started"]]);
+  });
+
+  it("has workers that stand still for long, and do not end for the first beat that nobody answers then", async ({
+    onTestFinished,
+  }) => {
+    let [beats, lost, isAway] = [0, 0, false];
+    const server = createServer((request, response) => {
+      request.resume();
+      if (!isAway) {
+        beats += 1;
+        return void response.end(JSON.stringify({ accepted: true, servers: [] }));
+      }
+      isAway = false;
+      lost += 1;
+      return void request.destroy();
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    onTestFinished(() => void server.close());
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const pid = await view({ servers: async () => [url], beatMs: 50, orphanMs: 3_000 }).start(
+      { id: "worker-1", incarnation: 1 },
+      ctx("key"),
+    );
+    await until("it beats", () => beats > 0);
+    process.kill(pid, "SIGSTOP");
+    isAway = true;
+    await sleep(3_500);
+    const before = beats;
+    process.kill(pid, "SIGCONT");
+    await until("a beat was lost", () => lost === 1);
+    await until("it beats again, or has ended", () => beats > before || events().includes("ended"));
+    expect(events()).toEqual(["started"]);
   });
 
   function decoy(): string {
