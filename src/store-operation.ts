@@ -33,7 +33,8 @@ export interface StoreOperation<T> {
 
 /**
  * Asks the store until it answers or the budget is used up. A failed try leaves open whether it was carried out, so it is
- * repeated with a jittered backoff; a try that stays silent for half of the budget is repeated once, beside the first, unless `silence` says otherwise.
+ * repeated with a jittered backoff; a try that stays silent for half of the budget is repeated once, beside the first, unless
+ * `silence` says otherwise.
  *
  * @throws EvenkeelError `STORE_UNAVAILABLE` within the budget; any other `EvenkeelError` of the store as it is, at once.
  */

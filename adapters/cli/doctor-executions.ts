@@ -3,6 +3,7 @@ import { cutText } from "./cut-text.ts";
 import { type Check, FINE, found, type Verdict } from "./doctor-check.ts";
 import type { LedgerSubject } from "./doctor-ledger-subject.ts";
 import { durationText } from "./duration-text.ts";
+import { shownName } from "./shown-text.ts";
 
 /** What can be said of the executions of a ledger. */
 export const EXECUTION_CHECKS: readonly Check<LedgerSubject>[] = [
@@ -96,7 +97,9 @@ async function* ofStatus(
 
 function operationsOf(records: readonly ExecutionView[]): string {
   const names = [...new Set(records.map(({ operation }) => operation))].sort();
-  const shown = names.slice(0, 3).map((name) => `"${cutText(name, LONGEST_NAME)}"`);
+  const shown = names
+    .slice(0, 3)
+    .map((name) => `"${cutText(shownName(name.slice(0, 2 * LONGEST_NAME)), LONGEST_NAME)}"`);
   return names.length > 3 ? `${shown.join(", ")} and ${names.length - 3} more operations` : shown.join(", ");
 }
 

@@ -1,3 +1,4 @@
+import { isDivisionLeaseName } from "../../src/coordination/division-lease.ts";
 import { isEvenkeelError } from "../../src/errors.ts";
 import { type GroupStatus, statusOf } from "../../src/reconcile/conditions.ts";
 import { LedgerView } from "../../src/reconcile/ledger-view.ts";
@@ -9,6 +10,7 @@ import type { LedgerSubject } from "./doctor-ledger-subject.ts";
 import { durationText } from "./duration-text.ts";
 import { groupNames } from "./resource-rows.ts";
 import { shellWord } from "./shell-word.ts";
+import { shownName } from "./shown-text.ts";
 
 /** Every finding that a group can have. */
 const IDS = [
@@ -54,7 +56,7 @@ export async function examineGroups(subject: LedgerSubject): Promise<Examination
       subject.signal?.throwIfAborted();
       if (!isEvenkeelError(error)) throw error;
       if (error.code === "RECORD_CORRUPT") findings.push(unreadable(name, error));
-      else unknown.push({ id: "group-not-converged", why: `"${name}" can't be read: ${reasonOf(error)}` });
+      else unknown.push({ id: "group-not-converged", why: `"${shownName(name)}" can't be read: ${reasonOf(error)}` });
     }
   }
   const found = new Set<string>([...findings, ...unknown].map(({ id }) => id));
@@ -181,7 +183,7 @@ function ofRows(
   { what, change }: { readonly what: string; readonly change: string },
 ): Finding[] {
   if (rows.length === 0) return [];
-  const ids = rows.slice(0, 3).map((row) => `${row.id}#${row.incarnation}`);
+  const ids = rows.slice(0, 3).map((row) => `${shownName(row.id)}#${row.incarnation}`);
   const named = rows.length > 3 ? `${ids.join(", ")} and ${rows.length - 3} more` : ids.join(", ");
   return [finding(id, "warning", name, `${rows.length} ${what}: ${named}`, change)];
 }
@@ -212,7 +214,7 @@ async function nobodyActs(facts: GroupFacts, { store, ask }: LedgerSubject): Pro
   if (state.epoch > 0 && isDifferent) {
     const leases = await ask((call) => store.leases.list("", call));
     // The epochs of a ledger rise over all its leases: whoever may write to the group has this one or a higher.
-    const isLed = leases.some((lease) => !lease.name.startsWith("shards:") && lease.epoch >= state.epoch);
+    const isLed = leases.some((lease) => !isDivisionLeaseName(lease.name) && lease.epoch >= state.epoch);
     if (!isLed) {
       const what = `there is something to do, and nobody leads: the last leader wrote under epoch ${state.epoch}`;
       const change =

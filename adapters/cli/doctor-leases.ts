@@ -1,5 +1,6 @@
+import { DIVISIONS_PREFIX } from "../../src/coordination/division-lease.ts";
+import { type Division, divisionsOf } from "../../src/coordination/divisions.ts";
 import type { LeaseView } from "../../src/store.ts";
-import { type Division, divisionsOf } from "./divisions.ts";
 import { type Check, FINE, type Verdict } from "./doctor-check.ts";
 import type { LedgerSubject } from "./doctor-ledger-subject.ts";
 
@@ -56,5 +57,5 @@ function unownedOf(leases: readonly LeaseView[]): Map<string, { shards: number; 
 }
 
 function leasesOf({ store, ask }: LedgerSubject): Promise<LeaseView[]> {
-  return ask((call) => store.leases.list("shards:", call));
+  return ask((call) => store.leases.list(DIVISIONS_PREFIX, call));
 }

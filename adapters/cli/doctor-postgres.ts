@@ -1,6 +1,8 @@
 import type { Clock } from "../../src/clock.ts";
 import { EvenkeelError } from "../../src/errors.ts";
 import type { PostgresDriver, PostgresRow } from "../stores/postgres-driver.ts";
+import { isDenied } from "../stores/postgres-errors.ts";
+import { namesOf, type PostgresNames } from "../stores/postgres-names.ts";
 import { ownPool } from "../stores/postgres-pool.ts";
 import { findLedger } from "../stores/postgres-schema.ts";
 import { type Check, type Examination, examine, together } from "./doctor-check.ts";
@@ -35,16 +37,28 @@ export async function examinePostgres(url: string, options: PostgresExaminationO
     });
     const subject = { ask, clock, limits, port: new URL(url).port || "5432" };
     const server = await examine(subject, [...POSTGRES_SERVER_CHECKS, ...TIMED_CHECKS], signal);
-    // A server that takes no writes has no ledger to speak of; the store says so too.
-    const ledger = await findLedger(driver, { prefix, schema: undefined }, clock.monotonic() + timeoutMs).catch(
-      () => undefined,
+    const deadline = clock.monotonic() + timeoutMs;
+    const names = await findLedger(driver, { prefix, schema: undefined }, deadline).then(
+      (ledger) => ledger?.names,
+      // A server that takes no writes has no ledger to speak of; the store says so too.
+      (error) => (isDenied(error) ? namesOfDenied(ask, prefix) : undefined),
     );
-    if (ledger === undefined) return server;
-    const { names } = ledger;
+    if (names === undefined) return server;
     return together([server, await examine({ ...subject, names }, POSTGRES_LEDGER_CHECKS, signal)]);
   } finally {
     await driver.close();
   }
+}
+
+/** The names of a ledger that this user may not read, so that what is missing can be told. That it is there everybody sees. */
+async function namesOfDenied(ask: PostgresSubject["ask"], prefix: string): Promise<PostgresNames | undefined> {
+  const [row] = await ask(
+    `SELECT n.nspname::text AS schema FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.oid = to_regclass($1)`,
+    [`"${prefix}schema"`],
+  );
+  const schema = row?.["schema"];
+  return typeof schema === "string" ? namesOf(schema, prefix) : undefined;
 }
 
 const TIMED_CHECKS: readonly Check<TimedSubject>[] = [

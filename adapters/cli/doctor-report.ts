@@ -1,5 +1,6 @@
 import type { Examination, Finding, Severity } from "./doctor-check.ts";
 import type { Output } from "./output.ts";
+import { shownName } from "./shown-text.ts";
 
 const ORDER: readonly Severity[] = ["error", "warning", "hint"];
 
@@ -17,7 +18,7 @@ export function needsCare({ findings }: Examination): boolean {
 export function printExamination(examination: Examination, output: Output): void {
   const findings = inOrder(examination.findings);
   for (const { id, severity, subject, what, change } of findings) {
-    output.line(`${severity.padEnd(7)}  ${id}${subject === undefined ? "" : `  ${subject}`}`);
+    output.line(`${severity.padEnd(7)}  ${id}${subject === undefined ? "" : `  ${shownName(subject)}`}`);
     output.line(`         ${what}.`);
     output.line(`         To change it: ${change}.`);
   }

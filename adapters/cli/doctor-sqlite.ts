@@ -1,5 +1,5 @@
-import { statfsSync, statSync } from "node:fs";
-import { dirname } from "node:path";
+import { accessSync, constants, existsSync, statfsSync, statSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { setSynchronous } from "../stores/sqlite-durability.ts";
 import { openSqlite, prepare, readValue, type SqliteHandle } from "../stores/sqlite-handle.ts";
 import { READABLE } from "../stores/sqlite-rows.ts";
@@ -45,6 +45,7 @@ const CHECKS: readonly Check<SqliteSubject>[] = [
   { id: "sqlite-file-system", look: fileSystem },
   { id: "sqlite-disk-space", look: diskSpace },
   { id: "sqlite-permissions", look: permissions },
+  { id: "sqlite-read-only", look: readOnly },
   { id: "sqlite-synchronous", look: synchronous },
   { id: "executions-unreadable", look: unreadable },
   { id: "leases-unreadable", look: unreadableLeases },
@@ -179,6 +180,28 @@ function permissions({ file }: SqliteSubject): Verdict {
     );
   }
   return FINE;
+}
+
+/** Beside the file SQLite makes its log, and whoever made that last may have been somebody else. */
+function readOnly({ file }: SqliteSubject): Verdict {
+  const closed = [dirname(file), file, `${file}-wal`, `${file}-shm`].filter(
+    (path) => existsSync(path) && !isOpen(path),
+  );
+  if (closed.length === 0) return FINE;
+  return found(
+    "error",
+    `this user can't write to ${closed.map((path) => basename(path)).join(", ")}: every claim of a process that runs as it fails`,
+    "ask as the user that your processes run as; where it is that one, give it the file, what lies beside it and the folder: `chown`, or mount the disk for writing",
+  );
+}
+
+function isOpen(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function unreadable({ handle, prefix }: SqliteSubject): Verdict {

@@ -51,7 +51,7 @@ type Examined = Pick<CommandContext<unknown>, "url" | "prefix" | "clock" | "time
 
 /** The findings for which a store refuses an engine. What else it calls misconfigured is the ledger itself: none, or a newer one. */
 const REFUSED = new Set([
-  ...["sqlite-integrity", "sqlite-file-system", "redis-version", "redis-role", "redis-eviction"],
+  ...["sqlite-integrity", "sqlite-file-system", "sqlite-read-only", "redis-version", "redis-role", "redis-eviction"],
   ...["pg-version", "pg-read-only", "pg-privileges"],
 ]);
 

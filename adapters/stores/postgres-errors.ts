@@ -31,6 +31,11 @@ export function isRolledBackByOthers(error: unknown): boolean {
   return state === "40001" || state === "40P01" || state === "55P03";
 }
 
+/** The user may not do it. */
+export function isDenied(error: unknown): boolean {
+  return sqlState(error) === "42501";
+}
+
 /** The ledger's tables or functions, or their schema, are not there. */
 export function isUndefinedObject(error: unknown): boolean {
   const state = sqlState(error);

@@ -56,12 +56,22 @@ export interface Started {
   readonly ended: Promise<Ran>;
 }
 
-/** Starts the built command, or another copy of it. */
-export function start(argv: readonly string[], { cli = BUILT, env = {} } = {}): Started {
+/** How the built command is started. */
+export interface StartOptions {
+  /** Another copy of it. */
+  readonly cli?: string;
+  readonly env?: object;
+  /** As which user. Defaults to the one that runs the tests. */
+  readonly uid?: number;
+}
+
+/** Starts the built command. */
+export function start(argv: readonly string[], { cli = BUILT, env = {}, uid }: StartOptions = {}): Started {
   const { EVENKEEL_STORE: _, ...inherited } = process.env;
   const child = spawn(process.execPath, [cli, ...argv], {
     env: { ...inherited, ...env },
     stdio: ["ignore", "pipe", "pipe"],
+    ...(uid === undefined ? {} : { uid }),
   });
   let stdout = "";
   let stderr = "";
@@ -76,7 +86,7 @@ export function start(argv: readonly string[], { cli = BUILT, env = {} } = {}): 
 }
 
 /** Runs the built command, and waits for its end. */
-export function runBuilt(argv: readonly string[], options: { cli?: string; env?: object } = {}): Promise<Ran> {
+export function runBuilt(argv: readonly string[], options: StartOptions = {}): Promise<Ran> {
   return start(argv, options).ended;
 }
 

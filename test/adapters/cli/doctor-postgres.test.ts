@@ -199,6 +199,25 @@ describePostgresServers("evenkeel doctor of a PostgreSQL", () => {
     await admin.query(`DROP ROLE ${role}`);
   });
 
+  it("finds all that a user lacks who may do nothing, and what else is wrong with the server", async () => {
+    const name = await database();
+    const role = `nobody_${name}`;
+    await admin.query(`CREATE ROLE ${role} LOGIN PASSWORD 'app'`);
+    await admin.query(`ALTER DATABASE ${name} SET synchronous_commit = off`);
+    const as = new URL(url);
+    Object.assign(as, { username: role, password: "app" });
+    const before = await examined(as.href);
+    expect(before.of("pg-synchronous-commit")).toMatchObject([{ severity: "error" }]);
+    expect(before.of("pg-privileges").map(({ what }) => what)).toEqual(
+      expect.arrayContaining(['this user lacks SELECT ON "public"."evenkeel_schema"']),
+    );
+    for (const { change } of before.of("pg-privileges"))
+      await admin.query((/`(.*)`/.exec(change)?.[1] ?? "").replace("…", role));
+    expect((await examined(as.href)).isFine("pg-privileges")).toBe(true);
+    await admin.query(`DROP OWNED BY ${role}`);
+    await admin.query(`DROP ROLE ${role}`);
+  });
+
   it("finds a clock that is far from ours", async () => {
     const clock = new AdjustableClock();
     clock.advance(-3_600_000);

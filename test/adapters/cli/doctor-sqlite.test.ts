@@ -11,10 +11,13 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import type { Examination } from "../../../adapters/cli/doctor-check.ts";
 import { kindOfFileSystem } from "../../../adapters/cli/doctor-file-systems.ts";
 import { sqliteStore } from "../../../adapters/stores/sqlite.ts";
 import { withIdempotency } from "../../../src/index.ts";
+import { newFolder } from "../../support/run-folder.ts";
 import { openDatabase, useTemporaryFolder } from "../../support/sqlite-files.ts";
+import { runBuilt } from "./cli-kit.ts";
 import { examined, refusal } from "./doctor-examination.ts";
 import { CALL } from "./ledger-kit.ts";
 
@@ -37,7 +40,16 @@ describe("evenkeel doctor of a SQLite file", () => {
     // On a disk that the platform tells nothing of it says so.
     const findings = examination.findings.filter(({ id }) => !["sqlite-file-system", "sqlite-version"].includes(id));
     expect(findings).toEqual([]);
-    for (const id of ["integrity", "journal-mode", "indexes", "wal-size", "disk-space", "permissions", "synchronous"]) {
+    for (const id of [
+      "integrity",
+      "journal-mode",
+      "indexes",
+      "wal-size",
+      "disk-space",
+      "permissions",
+      "read-only",
+      "synchronous",
+    ]) {
       expect(examination.fine).toContain(`sqlite-${id}`);
     }
     expect(examination.fine).toEqual(expect.arrayContaining(["executions-unreadable", "executions-abandoned"]));
@@ -141,6 +153,25 @@ describe("evenkeel doctor of a SQLite file", () => {
     expect((await examined(url)).of("sqlite-permissions")).toMatchObject([{ severity: "warning" }]);
     chmodSync(path, 0o600);
     expect((await examined(url)).isFine("sqlite-permissions")).toBe(true);
+  });
+
+  it.skipIf(process.platform === "win32")("finds a file that its user can't write to", async () => {
+    const closed = await newFolder("read-only");
+    chmodSync(closed, 0o755);
+    const path = join(closed, "ledger.db");
+    const { url } = await ledger(path);
+    chmodSync(path, 0o444);
+    // Root can write to everything.
+    const uid = process.getuid?.() === 0 ? { uid: 65_534 } : {};
+    const { status, stderr, json } = await runBuilt(["doctor", "--store", url, "--wait", "1ms", "--json"], uid);
+    expect({ status, stderr }).toEqual({ status: 1, stderr: "" });
+    expect(json<Examination>().findings).toContainEqual(
+      expect.objectContaining({
+        id: "sqlite-read-only",
+        severity: "error",
+        what: expect.stringContaining("ledger.db"),
+      }),
+    );
   });
 
   it("finds records that lists leave out, and names no key", async () => {
