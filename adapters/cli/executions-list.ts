@@ -9,7 +9,7 @@ import { UsageError } from "./usage-error.ts";
 const OPTIONS = {
   operation: text("NAME", "only records of this operation"),
   status: oneOf("STATUS", "only records that are", ["running", "abandoned", "completed"]),
-  limit: count("N", "how many at most", 50),
+  limit: count("N", "how many are listed", 50, 100_000),
   after: text("ID", "begin after this id, of which all digits are needed"),
   recent: flag("those that began last, the newest first, in place of all in the order of their ids"),
   reveal: text("ID", "show the key and the scope of this record"),
@@ -52,7 +52,7 @@ export const executionsList = command({
       const nowMs = clock.now();
       const columns = matching.length === 0 ? EXECUTION_COLUMNS : [...EXECUTION_COLUMNS, { head: "key" }];
       const keyOf = (view: ExecutionView): string => (matching.includes(view) ? (view.key ?? "not kept") : "-");
-      output.table(
+      await output.table(
         columns,
         found.map((view) => [
           ...executionRow(view, revealOf(view), nowMs),

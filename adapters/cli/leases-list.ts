@@ -19,7 +19,7 @@ export const leasesList = command({
     if (json) output.json({ leases: held });
     else if (held.length === 0) output.line("no lease is held");
     else {
-      output.table(
+      await output.table(
         [
           { head: "name" },
           { head: "holder" },

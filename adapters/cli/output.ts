@@ -1,6 +1,7 @@
+import { turnOfEventLoop } from "../../src/clock.ts";
 import type { Io } from "./io.ts";
 import { shownJson, shownText } from "./shown-text.ts";
-import { type Column, tableText } from "./table-text.ts";
+import { type Column, tableParts } from "./table-text.ts";
 
 /** Where a command writes. Nothing that it is given reaches the terminal as a control character. */
 export interface Output {
@@ -8,8 +9,11 @@ export interface Output {
   readonly isTty: boolean;
   /** One line on stdout. */
   line(text?: string): void;
-  /** A table on stdout: a line for the heads, one for each row, two spaces between columns. */
-  table(columns: readonly Column[], rows: readonly (readonly string[])[]): void;
+  /**
+   * A table on stdout: a line for the heads, one for each row, two spaces between columns. Others get their turn meanwhile.
+   * Throws the signal's reason.
+   */
+  table(columns: readonly Column[], rows: readonly (readonly string[])[]): Promise<void>;
   /** What belongs to one thing, a line each, with the names in a column of their own. Those without a value are left out. */
   fields(fields: Readonly<Record<string, string | undefined>>): void;
   /** One JSON document on stdout. */
@@ -24,12 +28,18 @@ export interface Output {
 }
 
 /** What a command prints with. */
-export function createOutput({ stdout, stderr }: Pick<Io, "stdout" | "stderr">): Output {
+export function createOutput({ stdout, stderr, signal }: Pick<Io, "stdout" | "stderr" | "signal">): Output {
   const line = (text = ""): void => void stdout.write(`${shownText(text)}\n`);
   return {
     isTty: stdout.isTTY === true,
     line,
-    table: (columns, rows) => void stdout.write(`${tableText(columns, rows)}\n`),
+    async table(columns, rows) {
+      for (const part of tableParts(columns, rows)) {
+        stdout.write(`${part}\n`);
+        await turnOfEventLoop();
+        signal.throwIfAborted();
+      }
+    },
     fields(fields) {
       const width = Math.max(...Object.keys(fields).map((name) => name.length));
       for (const [name, value] of Object.entries(fields)) {

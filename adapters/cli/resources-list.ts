@@ -41,7 +41,7 @@ export const resourcesList = command({
       return status;
     }
     if (shown.length > 0) {
-      output.table(
+      await output.table(
         [
           ...[{ head: "group" }, { head: "id" }, { head: "inc", align: "right" as const }, { head: "state" }],
           ...[

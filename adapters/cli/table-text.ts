@@ -1,7 +1,5 @@
-/// <reference path="./cli-table3-utils.d.ts" />
 import Table from "cli-table3";
-import { strlen } from "cli-table3/src/utils.js";
-import { cutText } from "./cut-text.ts";
+import { columnsOf, cutText } from "./cut-text.ts";
 import { shownName } from "./shown-text.ts";
 
 /** A column of a table. */
@@ -25,24 +23,23 @@ const ROWS_AT_ONCE = 50;
 const MOST_COLUMNS = 200;
 
 /**
- * A table without borders and colours, its last line without a line feed. What a terminal would act upon is written out, and
- * what is longer than 200 columns is cut.
+ * A table without borders and colours, in parts of some rows, each without its last line feed. What a terminal would act upon is
+ * written out, and what is longer than 200 columns is cut.
  */
-export function tableText(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
+export function* tableParts(columns: readonly Column[], rows: readonly (readonly string[])[]): Generator<string> {
   const all = [columns.map(({ head }) => head.toUpperCase()), ...rows.map((row) => row.map(cellText))];
-  const colWidths = columns.map((_, at) => all.reduce((width, row) => Math.max(width, strlen(row[at] ?? "")), 1));
+  const colWidths = columns.map((_, at) => all.reduce((width, row) => Math.max(width, columnsOf(row[at] ?? "")), 1));
   const colAligns = columns.map(({ align = "left" }) => align);
   const style = { head: [], border: [], "padding-left": 0, "padding-right": 0 };
-  const parts = Array.from({ length: Math.ceil(all.length / ROWS_AT_ONCE) }, (_, at) => {
+  for (let at = 0; at < all.length; at += ROWS_AT_ONCE) {
     const table = new Table({ colWidths, colAligns, chars: BARE, style });
-    table.push(...all.slice(at * ROWS_AT_ONCE, (at + 1) * ROWS_AT_ONCE));
-    return table.toString();
-  });
-  return parts
-    .join("\n")
-    .split("\n")
-    .map((line) => line.trimEnd())
-    .join("\n");
+    table.push(...all.slice(at, at + ROWS_AT_ONCE));
+    yield table
+      .toString()
+      .split("\n")
+      .map((line) => line.trimEnd())
+      .join("\n");
+  }
 }
 
 /** What is left out before the cut could not be seen behind it: a character takes two units at most, and a column at least. */

@@ -1,13 +1,20 @@
+import { strlen } from "cli-table3/src/utils.js";
 import { describe, expect, it } from "vitest";
+import { cutText } from "../../../adapters/cli/cut-text.ts";
 import { durationText, readDuration } from "../../../adapters/cli/duration-text.ts";
 import { failureText } from "../../../adapters/cli/failure-text.ts";
 import { momentText } from "../../../adapters/cli/moment-text.ts";
+import { createOutput } from "../../../adapters/cli/output.ts";
 import { shownJson, shownName, shownText } from "../../../adapters/cli/shown-text.ts";
-import { tableText } from "../../../adapters/cli/table-text.ts";
+import { type Column, tableParts } from "../../../adapters/cli/table-text.ts";
 import { EvenkeelError } from "../../../src/errors.ts";
+import { captured } from "./cli-kit.ts";
 
 /** Also what no character is assigned to, and what looks like a space or like nothing: nothing that is shown as it is may be any of it. */
 const ACTED_UPON = /(?![\n ])[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/u;
+
+const tableText = (columns: readonly Column[], rows: readonly (readonly string[])[]): string =>
+  [...tableParts(columns, rows)].join("\n");
 
 const NASTY = [
   "\u001b[2J\u001b[31mred",
@@ -75,6 +82,31 @@ describe("a table", () => {
       "                           1",
     ]);
   });
+});
+
+describe("a long table", () => {
+  it("ends when it is interrupted, also between two rows", async () => {
+    const { stream, text } = captured(false);
+    const ending = new AbortController();
+    const output = createOutput({ stdout: stream, stderr: stream, signal: ending.signal });
+    const rows = Array.from({ length: 5_000 }, (_, at) => [String(at)]);
+    const printed = output.table([{ head: "a" }], rows);
+    setImmediate(() => ending.abort(new Error("enough")));
+    await expect(printed).rejects.toThrow("enough");
+    expect(text()).toMatch(/^A\n0\n1\n/);
+    expect(text().length).toBeLessThan(5_000);
+  });
+});
+
+describe("a text that is cut", () => {
+  it.each(["、", "「", "支", "ㄅ", "ꀀ", "한", "ｱ", "Ａ", "￥", "〒", "︰", "🚢", "é", "x"])(
+    "takes no more columns than there are: %s",
+    (char) => {
+      const text = char.repeat(50);
+      expect(strlen(cutText(text, 21))).toBeLessThanOrEqual(21);
+      expect(cutText(text, strlen(text))).toBe(text);
+    },
+  );
 });
 
 describe("a huge text in a table", () => {
