@@ -8,7 +8,7 @@ import { UsageError } from "./usage-error.ts";
 export const COMMON = {
   store: text("URL", "the ledger: sqlite:FILE, redis://… or postgres://…. Defaults to EVENKEEL_STORE"),
   prefix: text("PREFIX", "tablePrefix or keyPrefix of the ledger. Defaults to the library's"),
-  timeout: duration("how long one operation of the ledger may take", "5s"),
+  timeout: duration("how long one operation of the ledger may take", "5s", "1ms"),
   json: flag("print JSON for programs"),
   help: flag("print this"),
 } as const;
@@ -61,7 +61,10 @@ function findCommand(argv: readonly string[], commands: readonly Command[]): Com
   if (found !== undefined) return found;
   const siblings = commands.filter(({ name }) => name.startsWith(`${words[0]} `)).map(({ name }) => name);
   if (siblings.length > 0) throw new UsageError(`say ${siblings.join(", ")}; see evenkeel --help`);
-  if (words.length > 0) throw new UsageError(`there is no command ${words[0]}; see evenkeel --help`);
+  const [word = ""] = words;
+  // Anything else may be a URL, with a password in it.
+  if (/^[\w-]+$/.test(word)) throw new UsageError(`there is no command ${word}; see evenkeel --help`);
+  if (words.length > 0) throw new UsageError("the first word is no command; see evenkeel --help");
   throw new UsageError("the command comes before its options; see evenkeel --help");
 }
 
@@ -81,9 +84,15 @@ function parse(argv: readonly string[], specs: OptionSpecs, command: Command) {
       ),
     });
   } catch (error) {
+    const { message } = error as Error;
+    const [, option] = /^Option '(--[a-z-]+)[^']*' argument is ambiguous/.exec(message) ?? [];
     // Its later sentences explain the parser.
-    const [what = ""] = String((error as Error).message).split(/\. |\n/, 1);
-    throw new UsageError(`${command.name}: ${what.charAt(0).toLowerCase()}${what.slice(1)}${see(command)}`);
+    const [first = ""] = message.split(/\. |\.?\n/, 1);
+    const what =
+      option === undefined
+        ? `${first.charAt(0).toLowerCase()}${first.slice(1)}`
+        : `a value that begins with a dash is said as ${option}=VALUE`;
+    throw new UsageError(`${command.name}: ${what}${see(command)}`);
   }
 }
 

@@ -21,6 +21,9 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
+// What is wrong is one line on stderr: what Node and drivers warn of besides is for programmers, and the doctor's.
+process.removeAllListeners("warning");
+
 main(process.argv.slice(2), COMMANDS, {
   stdout: process.stdout,
   stderr: process.stderr,

@@ -56,7 +56,7 @@ export async function makeOutcome(
   const known = others.flatMap(formsOf);
   assertFits(form, view.operation, known);
   const { outcome, says } = make(form, view.id, options);
-  const isTold = form === "response" || known.includes("value");
+  const isTold = form === "response" || known.some((told) => told === "value" || told === "foreign");
   return { outcome, says: isTold ? says : `${says}${UNTOLD}` };
 }
 

@@ -48,14 +48,16 @@ export function count(takes: string, says: string, otherwise: number, most?: num
   };
 }
 
-/** A duration with its unit, in milliseconds. */
-export function duration(says: string, otherwise: string): OptionSpec<number> {
+/** A duration with its unit, in milliseconds; where `least` is given no shorter one. */
+export function duration(says: string, otherwise: string, least?: string): OptionSpec<number> {
   return {
     takes: "DURATION",
     says: `${says}. Defaults to ${otherwise}`,
     read: (given, name) => {
       const ms = readDuration(given ?? otherwise);
       if (ms === undefined) throw new UsageError(`--${name} must be a duration such as 500ms, 90s, 5m, 12h or 7d`);
+      if (least !== undefined && ms < (readDuration(least) ?? 0))
+        throw new UsageError(`--${name} must be ${least} at least`);
       return ms;
     },
   };

@@ -45,14 +45,16 @@ export const resourcesShow = command({
     if (resource === undefined) {
       if (json) output.json({ resource: null });
       else {
-        const place = options.group === undefined ? "" : ` in the group ${options.group}`;
-        output.note(`there is no resource ${id}${place}${unreadable.length === 0 ? "" : " that can be read"}`);
+        const place = options.group === undefined ? "" : ` in the group ${shownName(options.group)}`;
+        output.note(
+          `there is no resource ${shownName(id)}${place}${unreadable.length === 0 ? "" : " that can be read"}`,
+        );
       }
       return EXIT.finding;
     }
     if (others.length > 0) {
       throw new UsageError(
-        `resources show: the groups ${found.map(({ group }) => group).join(", ")} have one: say --group`,
+        `resources show: the groups ${found.map(({ group }) => shownName(group)).join(", ")} have one: say --group`,
       );
     }
     if (json) output.json({ resource: asJson(resource, options.spec) });

@@ -1,5 +1,6 @@
 import { isEvenkeelError } from "../../src/errors.ts";
 import type { Output } from "./output.ts";
+import { shownName } from "./shown-text.ts";
 
 /** A group of which a record can't be read. */
 export interface UnreadableGroup {
@@ -20,5 +21,5 @@ export async function lookAtGroup(group: string, look: () => Promise<void>): Pro
 
 /** A line on stderr for each. */
 export function tellUnreadable(groups: readonly UnreadableGroup[], output: Output): void {
-  for (const { group, why } of groups) output.note(`evenkeel: the group ${group} can't be read: ${why}`);
+  for (const { group, why } of groups) output.note(`evenkeel: the group ${shownName(group)} can't be read: ${why}`);
 }

@@ -70,12 +70,12 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
 }
 
 async function open(
-  url: string,
+  given: string,
   { ledger, prefix, storeKeys = true, timeoutMs }: OpenStoreOptions & { readonly timeoutMs: number },
 ) {
   const migrate = ledger !== "existing";
   const tables = { migrate, storeKeys, ...(prefix === undefined ? {} : { tablePrefix: prefix }) };
-  const { engine, path } = acceptUrl(url);
+  const { engine, url, path } = acceptUrl(given);
   switch (engine) {
     case "memory":
       return { engine, ...memoryStore({ storeKeys }) };

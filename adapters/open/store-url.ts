@@ -5,28 +5,38 @@ import { invalidOptions } from "../../src/option-rules.ts";
 /** Which engine a ledger is in. */
 export type StoreEngine = "memory" | "sqlite" | "redis" | "postgres";
 
+/** A URL of a ledger, its scheme in lower case, as drivers want it. */
+export interface StoreUrl {
+  readonly engine: StoreEngine;
+  readonly url: string;
+  /** What stands behind the scheme: of `sqlite:` a file. */
+  readonly path: string;
+}
+
 /**
- * Which engine a URL names, and the path behind `sqlite:`.
+ * Which engine a URL names, and where.
  * @throws EvenkeelError `INVALID_OPTIONS` for another URL, with no more of it than its scheme.
  */
-export function acceptUrl(url: string): { readonly engine: StoreEngine; readonly path: string } {
-  const [, scheme = "", path = ""] = (typeof url === "string" && /^([a-z][a-z0-9+.-]*):(.*)$/is.exec(url)) || [];
-  switch (scheme.toLowerCase()) {
+export function acceptUrl(given: string): StoreUrl {
+  const [, asked = "", path = ""] = (typeof given === "string" && /^([a-z][a-z0-9+.-]*):(.*)$/is.exec(given)) || [];
+  const scheme = asked.toLowerCase();
+  const url = `${scheme}:${path}`;
+  switch (scheme) {
     case "memory":
-      if (path === "") return { engine: "memory", path };
+      if (path === "") return { engine: "memory", url, path };
       break;
     case "sqlite": {
       const file = path.startsWith("///") ? path.slice(2) : path.replace(/^\/\//, "");
-      if (file !== "") return { engine: "sqlite", path: file };
+      if (file !== "") return { engine: "sqlite", url, path: file };
       break;
     }
     case "redis":
     case "rediss":
-      if (path.startsWith("//")) return { engine: "redis", path };
+      if (path.startsWith("//")) return { engine: "redis", url, path };
       break;
     case "postgres":
     case "postgresql":
-      if (path.startsWith("//")) return { engine: "postgres", path };
+      if (path.startsWith("//")) return { engine: "postgres", url, path };
       break;
   }
   const found = scheme === "" ? "a URL without a scheme" : `a URL of the scheme ${scheme}:`;

@@ -56,6 +56,9 @@ describe("executions complete", () => {
     const its = ["--operation", "of-its-own", "--key", KEY];
     const foreign = await executions("complete", ...its, "--value", "1", "--yes");
     expect(foreign).toMatchObject({ status: 2, stderr: expect.stringContaining("a codec of its own") });
+    // An error has one form for all of them.
+    const failed = await executions("complete", ...its, "--error", "declined", "--yes");
+    expect(failed).toMatchObject({ status: 0, stdout: expect.stringMatching(/completed with an error$/m) });
   });
 
   it.each<[string[], string]>([

@@ -57,9 +57,11 @@ async function freePort(): Promise<number> {
 }
 
 describe("a command line that is wrong is refused in one line, with 2", () => {
-  it.each<[string, string[], string]>([
+  it.each<[string, string[], string | RegExp]>([
     ["nothing at all", [], "say a command"],
     ["a command that there isn't", ["destroy"], "there is no command destroy"],
+    ["a URL before the command", [`postgres://u:${PASSWORD}@h/db`, "doctor"], "the first word is no command"],
+    ["help for a URL", ["help", `postgres://u:${PASSWORD}@h/db`], "the first word is no command"],
     ["half of a command", ["executions"], "executions list, executions show"],
     ["another half", ["executions", "destroy"], "executions list, executions show"],
     ["options before the command", ["--json", "purge"], "the command comes before its options"],
@@ -70,6 +72,13 @@ describe("a command line that is wrong is refused in one line, with 2", () => {
     ["a number that is none", [...LIST, "--limit", "1e3"], "--limit must be a positive whole number"],
     ["a number below one", [...LIST, "--limit", "0"], "--limit must be a positive whole number"],
     ["a duration without its unit", ["purge", "--older-than", "10"], "--older-than must be a duration such as"],
+    ["no time at all", [...LIST, "--timeout", "0s"], "--timeout must be 1ms at least"],
+    ["more than is listed at once", [...LIST, "--limit", "100001"], "--limit must be 100000 at most"],
+    [
+      "a value that passes for an option",
+      ["executions", "show", "--operation", "o", "--key", "-dash"],
+      /a value that begins with a dash is said as --key=VALUE; see/,
+    ],
     ["a duration that is too long", ["purge", "--older-than", "999999999999d"], "--older-than must be a duration"],
     [
       "a status that there isn't",
@@ -170,15 +179,19 @@ describe("the built command", () => {
   });
 
   it("ends with 2 and a line, or with 0 and a table", async () => {
-    const [unknown, none, missing, good] = await Promise.all([
+    const insecure = `postgres://user:${PASSWORD}@127.0.0.1:${await freePort()}/db?sslmode=require`;
+    const [unknown, none, missing, warned, good] = await Promise.all([
       runBuilt(["destroy"]),
       runBuilt([...LIST, "--store", `mysql://root:${PASSWORD}@localhost/db`]),
       runBuilt([...LIST, "--store", `sqlite:${join(folder, "newer.db")}`]),
+      // Of which the driver warns at length.
+      runBuilt([...LIST, "--store", insecure]),
       runBuilt([...LIST, "--store", ledger]),
     ]);
     expectRefusal(unknown, "there is no command destroy");
     expectRefusal(none, "scheme mysql:");
     expectRefusal(missing, "newer than 1");
+    expectRefusal(warned, /ECONNREFUSED|did not answer/);
     expect(good).toMatchObject({ status: 0, stdout: "no executions\n" });
   });
 

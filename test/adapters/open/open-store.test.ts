@@ -110,7 +110,7 @@ describe("openStore", () => {
     expect(error).toMatchObject({ code: "STORE_MISCONFIGURED", message: expect.stringContaining("newer") });
   });
 
-  it.each(["redis", "postgres"])("says that nobody listens for %s, without the password", async (scheme) => {
+  it.each(["redis", "postgres", "REDIS", "Postgres"])("says that nobody listens for %s, without the password", async (scheme) => {
     const server = createServer().listen(0, "127.0.0.1");
     await new Promise((resolve) => server.once("listening", resolve));
     const { port } = server.address() as { port: number };
