@@ -1,6 +1,6 @@
+import type { Division } from "../../src/coordination/divisions.ts";
 import { RESOURCE_STATES } from "../../src/resources/resource-state.ts";
 import { cutText } from "./cut-text.ts";
-import type { Division } from "./divisions.ts";
 import { durationText } from "./duration-text.ts";
 import { shownName } from "./shown-text.ts";
 import { changeText, type WatchChange } from "./watch-change.ts";
@@ -112,9 +112,12 @@ function leaseLines(snapshot: LedgerSnapshot | undefined): string[] {
   return ["", "leases", ...shown];
 }
 
-function divisionLine({ name, members, counts, owners }: Division): string {
-  const each = members.map(({ id, holds }) => `${id} ${holds}`).join(", ");
-  return `  ${name}  ${owners.size} of ${counts.join(" or ")} shards held: ${each}`;
+function divisionLine({ name, members, left, counts, owners }: Division): string {
+  const each = [
+    ...members.map(({ id, holds }) => `${id} ${holds}`),
+    ...left.map(({ id, holds }) => `${id} ${holds} (has left)`),
+  ];
+  return `  ${name}  ${owners.size} of ${counts.join(" or ")} shards held: ${each.join(", ")}`;
 }
 
 function agoText(ms: number): string {

@@ -1,6 +1,7 @@
+import { isDivisionLeaseName } from "../../src/coordination/division-lease.ts";
+import { type Division, divisionsOf } from "../../src/coordination/divisions.ts";
 import type { LeaseView } from "../../src/store.ts";
 import type { OpenedStore } from "../open/open-store.ts";
-import { type Division, divisionsOf } from "./divisions.ts";
 import { groupNames, type ResourceReader } from "./resource-rows.ts";
 import type { WatchChange } from "./watch-change.ts";
 import { type GroupSnapshot, WatchedGroup } from "./watched-group.ts";
@@ -44,7 +45,7 @@ export class WatchedLedger {
       groups.push(await watched.look(this.#options, nowMs, onChange));
     }
     const leases = await ask((call) => store.leases.list("", call));
-    const elections = leases.filter(({ name }) => !name.startsWith("shards:"));
+    const elections = leases.filter(({ name }) => !isDivisionLeaseName(name));
     const divisions = divisionsOf(leases);
     const before = this.#leases;
     this.#leases = { elections, divisions };

@@ -148,7 +148,16 @@ export interface DivisionSummary {
   readonly name: string;
   readonly shards: number;
   readonly unowned: number;
-  readonly members: readonly { readonly id: string; readonly shards: number; readonly weight: number }[];
+  readonly members: readonly DivisionMemberSummary[];
+}
+
+/** Who takes part in a division, or has left it and holds shards still. */
+export interface DivisionMemberSummary {
+  readonly id: string;
+  /** How many it holds. */
+  readonly shards: number;
+  /** Absent of one that has left. */
+  readonly weight?: number;
 }
 
 /** What the page asks for with `POST actions`, where actions are on. Refusals are problem documents. */

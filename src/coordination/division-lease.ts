@@ -21,18 +21,27 @@ interface ShardLease {
   readonly holder: string;
 }
 
-/** No name can look like another's. */
-const NAME = /^shards:([^/]*)\/(members|shards)\/([^/]*)$/;
+/** What the names of all leases of divisions begin with, and no other's. */
+export const DIVISIONS_PREFIX = "shards:";
+
+/** Behind the prefix. No name can look like another's. */
+const NAME = /^([^/]*)\/(members|shards)\/([^/]*)$/;
 const HOLDER = /^(.*) of (\d+)$/s;
+const SHARD = /^(0|[1-9]\d*)$/;
+
+/** Whether a lease of that name is a division's; any other is an election's. */
+export function isDivisionLeaseName(name: string): boolean {
+  return name.startsWith(DIVISIONS_PREFIX);
+}
 
 /** What the names of the members' leases begin with. */
 export function membersPrefix(division: string): string {
-  return `shards:${escaped(division)}/members/`;
+  return `${DIVISIONS_PREFIX}${escaped(division)}/members/`;
 }
 
 /** What the names of the shards' leases begin with; the shard's number follows. */
 export function shardsPrefix(division: string): string {
-  return `shards:${escaped(division)}/shards/`;
+  return `${DIVISIONS_PREFIX}${escaped(division)}/shards/`;
 }
 
 /** The name of a member's lease. */
@@ -47,13 +56,17 @@ export function holderText(who: string | number, shards: number): string {
 
 /** Reads a lease of any name; undefined for one that no division has, or that is held as nobody of a division holds one. */
 export function divisionLeaseOf({ name, holder }: Pick<LeaseView, "name" | "holder">): DivisionLease | undefined {
-  const [, escapedDivision, part, of] = NAME.exec(name) ?? [];
+  if (!isDivisionLeaseName(name)) return undefined;
+  const [, escapedDivision, part, of] = NAME.exec(name.slice(DIVISIONS_PREFIX.length)) ?? [];
   const [, who, count] = HOLDER.exec(holder) ?? [];
   const division = unescaped(escapedDivision);
   const member = unescaped(of);
   if (division === undefined || member === undefined || who === undefined) return undefined;
   const shards = Number(count);
-  if (part === "shards") return { kind: "shard", division, shards, shard: Number(of), holder: who };
+  if (part === "shards") {
+    const shard = Number(of);
+    return SHARD.test(member) && shard < shards ? { kind: "shard", division, shards, shard, holder: who } : undefined;
+  }
   const weight = Number(who);
   if (!Number.isFinite(weight) || weight < 0) return undefined;
   return { kind: "member", division, shards, member, weight };

@@ -4,6 +4,7 @@ import { invalidOptions, type OptionRules, rules } from "../option-rules.ts";
 import { optionsSchema, parseOptions } from "../options.ts";
 import { makeNonce, type Random, systemRandom } from "../random.ts";
 import type { LedgerStore } from "../store.ts";
+import { DIVISIONS_PREFIX, isDivisionLeaseName } from "./division-lease.ts";
 import { type LeaseTimes, leaseStore, leaseTimes } from "./lease-times.ts";
 
 /** Options of a `LeaderElector`. */
@@ -78,8 +79,8 @@ const SCHEMA = optionsSchema(RULES, ["store", "name"]);
  */
 export function leaderSettings(options: LeaderElectorOptions): LeaderSettings {
   parseOptions("LeaderElector", SCHEMA, options);
-  // Those are leases of a ShardCoordinator.
-  if (options.name.startsWith("shards:")) throw invalidOptions("LeaderElector", 'name must not begin with "shards:"');
+  if (isDivisionLeaseName(options.name))
+    throw invalidOptions("LeaderElector", `name must not begin with "${DIVISIONS_PREFIX}"`);
   const { random = systemRandom } = options;
   const times = leaseTimes("LeaderElector", options);
   return Object.freeze({

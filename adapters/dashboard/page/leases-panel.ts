@@ -1,4 +1,4 @@
-import type { DashboardProblem, DivisionSummary, ElectionSummary } from "../dashboard-update.ts";
+import type { DashboardProblem, DivisionMemberSummary, DivisionSummary, ElectionSummary } from "../dashboard-update.ts";
 import { ageCell, type Column, dataTable, textCell } from "./data-table.ts";
 import { countText } from "./duration-text.ts";
 import { element, setAttribute, setShown, setText } from "./element.ts";
@@ -11,7 +11,7 @@ import type { Part } from "./part.ts";
 const MOST_MEMBERS = 24;
 
 type Election = ElectionSummary & { readonly seenAt: number };
-type Member = DivisionSummary["members"][number] & { readonly share: number };
+type Member = DivisionMemberSummary & { readonly share: number };
 
 const ELECTION_COLUMNS: readonly Column<Election>[] = [
   { label: "Election", kind: "id", cell: () => textCell(({ name }) => name) },
@@ -104,10 +104,15 @@ function member(): Part<Member> {
     show({ id: name, shards, weight, share }) {
       setText(id, name);
       setAttribute(id, "title", name);
-      setText(count, `${countText(shards)}${weight === 1 ? "" : `, weight ${weight}`}`);
+      setText(count, `${countText(shards)}${standingText(weight)}`);
       const width = `${Math.round(share * 1_000) / 10}%`;
       if (fill.style.width !== width) fill.style.width = width;
     },
     tick() {},
   };
+}
+
+function standingText(weight: number | undefined): string {
+  if (weight === undefined) return ", has left";
+  return weight === 1 ? "" : `, weight ${weight}`;
 }

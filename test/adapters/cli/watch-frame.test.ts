@@ -89,15 +89,23 @@ describe("a frame of evenkeel watch", () => {
       remainingMs: 12_400,
     };
     const division = {
-      ...{ name: "pollers", counts: [256], owners: new Map([[0, "node-1"]]) },
+      ...{
+        name: "pollers",
+        counts: [256],
+        owners: new Map([
+          [0, "node-1"],
+          [9, "node-0"],
+        ]),
+      },
       members: [
         { id: "node-1", weight: 1, holds: 1 },
         { id: "node-2", weight: 1, holds: 0 },
       ],
+      left: [{ id: "node-0", holds: 1 }],
     };
     const snapshot = { groups: [], elections: [lease], divisions: [division] };
     const text = frameText(content([], { snapshot }), WIDE);
     expect(text).toContain("  web-leader  node-1 leads, epoch 7, 12 s left of 15 s");
-    expect(text).toContain("  pollers  1 of 256 shards held: node-1 1, node-2 0");
+    expect(text).toContain("  pollers  2 of 256 shards held: node-1 1, node-2 0, node-0 1 (has left)");
   });
 });

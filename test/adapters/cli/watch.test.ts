@@ -85,11 +85,15 @@ describe("evenkeel watch, for programs", () => {
     await lease("web-leader", "node-1");
     await lease("shards:pollers/members/node-1", "1 of 8");
     await lease("shards:pollers/shards/3", "node-1 of 8");
+    // Has left, and waits for what runs in it.
+    await lease("shards:pollers/shards/4", "node-0 of 8");
+    // No coordinator's, and no election either.
+    await lease("shards:odd", "node-1");
     watched = watching(["--store", url, "--json"]);
     await until("it has looked", () => (watched as Watching).json().length === 2);
     expect(watched.json()).toMatchObject([
       { type: "leader", election: "web-leader", holder: "node-1", epoch: expect.any(Number), at: expect.any(Number) },
-      { type: "shards", division: "pollers", members: 1, held: 1, at: expect.any(Number) },
+      { type: "shards", division: "pollers", members: 1, held: 2, at: expect.any(Number) },
     ]);
     await lease("other-leader", "node-2");
     await until("the other is told", () => (watched as Watching).json().length === 3);

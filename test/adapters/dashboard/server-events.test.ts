@@ -166,6 +166,28 @@ describe("what a page is told", () => {
     await expect.poll(() => watching.last?.executions?.running).toEqual([]);
   });
 
+  it("of a division tells who has left and holds shards still, and of no election that is none", async () => {
+    const { store, server } = await servedBoard();
+    const lease = (name: string, holder: string) =>
+      store.leases.acquire({ name, holder, nonce: name, durationMs: 60_000 }, CALL);
+    await lease("shards:pollers/members/node-1", "0 of 4");
+    await lease("shards:pollers/shards/2", "node-0 of 4");
+    await lease("shards:odd", "node-1");
+    const watching = server.watch();
+    await expect
+      .poll(() => watching.last?.divisions)
+      .toEqual([
+        {
+          ...{ name: "pollers", shards: 4, unowned: 3 },
+          members: [
+            { id: "node-1", shards: 0, weight: 0 },
+            { id: "node-0", shards: 1 },
+          ],
+        },
+      ]);
+    expect(watching.last?.elections).toEqual([]);
+  });
+
   it("was seen before it came is in its first event", async () => {
     const { store, server } = await servedBoard({
       title: "mine",
