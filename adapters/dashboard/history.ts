@@ -1,6 +1,6 @@
 import type { GroupSummary, HistoryPoint } from "./dashboard-update.ts";
+import { gapAfter, pointOf, pushPoint } from "./page/history-points.ts";
 
-const KEPT_MS = 3_600_000;
 /** Of all groups together. */
 const MOST_POINTS = 20_000;
 
@@ -20,8 +20,9 @@ export class History {
       for (const name of this.#points.keys()) if (!summaries.has(name)) this.#points.delete(name);
     const most = Math.max(2, Math.floor(MOST_POINTS / Math.max(1, names.length)));
     for (const name of names) {
-      const { desired = null, observed } = (fresh.has(name) ? summaries.get(name) : undefined) ?? {};
-      this.#take(name, { at, desired, observed: observed?.PROVISIONED ?? null }, most);
+      const points = this.#points.get(name) ?? [];
+      this.#points.set(name, points);
+      pushPoint(points, pointOf(at, fresh.has(name) ? summaries.get(name) : undefined), most);
     }
   }
 
@@ -29,7 +30,7 @@ export class History {
   interrupt(): void {
     for (const points of this.#points.values()) {
       const last = points.at(-1);
-      if (last !== undefined && !isUnknown(last)) points.push({ at: last.at + 1, desired: null, observed: null });
+      if (last !== undefined && !isUnknown(last)) points.push(gapAfter(last));
     }
   }
 
@@ -37,31 +38,6 @@ export class History {
   byGroup(): Record<string, readonly HistoryPoint[]> {
     return Object.fromEntries([...this.#points].map(([name, points]) => [name, [...points]]));
   }
-
-  #take(name: string, point: HistoryPoint, most: number): void {
-    const points = this.#points.get(name) ?? [];
-    this.#points.set(name, points);
-    // The clock went back: what was seen behind it can't be told from what comes.
-    while ((points.at(-1)?.at ?? Number.NEGATIVE_INFINITY) > point.at) points.pop();
-    const [before, last] = points.slice(-2);
-    const goesOn = before !== undefined && last !== undefined && isAlike(before, last) && isAlike(last, point);
-    if (goesOn) points[points.length - 1] = point;
-    else points.push(point);
-    forgetBefore(points, point.at - KEPT_MS);
-    points.splice(0, Math.max(points.length - most, 0));
-  }
-}
-
-/** What goes on over the moment begins at it from now on. */
-function forgetBefore(points: HistoryPoint[], moment: number): void {
-  const kept = points.findIndex(({ at }) => at >= moment);
-  const [before, first] = [points[kept - 1], points[kept]];
-  if (before === undefined || first === undefined) return;
-  points.splice(0, kept, ...(isAlike(before, first) ? [{ ...before, at: moment }] : []));
-}
-
-function isAlike(a: HistoryPoint, b: HistoryPoint): boolean {
-  return a.desired === b.desired && a.observed === b.observed;
 }
 
 function isUnknown({ desired, observed }: HistoryPoint): boolean {

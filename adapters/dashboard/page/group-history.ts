@@ -1,8 +1,8 @@
 import type { GroupSummary, HistoryPoint } from "../dashboard-update.ts";
+import { gapAfter, pointOf, pushPoint } from "./history-points.ts";
 
-/** What is kept, however long the page stays open. */
-const KEPT_MS = 60 * 60_000;
-const KEPT_POINTS = 4_000;
+/** Of a group: what is kept, however long the page stays open. */
+const MOST_POINTS = 4_000;
 
 /** Desired and observed of each group over the last hour, oldest first. Of a run of equal points the first and the last are kept. */
 export class GroupHistory {
@@ -15,8 +15,7 @@ export class GroupHistory {
       if (first === undefined) continue;
       const before = (this.#points.get(name) ?? []).filter(({ at }) => at < first.at);
       const last = before.at(-1);
-      const gap = last === undefined ? [] : [{ at: last.at + 1, desired: null, observed: null }];
-      this.#points.set(name, [...before, ...gap, ...seen]);
+      this.#points.set(name, [...before, ...(last === undefined ? [] : [gapAfter(last)]), ...seen]);
     }
   }
 
@@ -25,14 +24,9 @@ export class GroupHistory {
     const named = new Set(groups.map(({ name }) => name));
     for (const name of this.#points.keys()) if (!named.has(name)) this.#points.delete(name);
     for (const group of groups) {
-      const unknown = isUnknown(group);
       const points = this.#points.get(group.name) ?? [];
       this.#points.set(group.name, points);
-      push(points, {
-        at,
-        desired: unknown ? null : (group.desired ?? null),
-        observed: unknown ? null : (group.observed?.PROVISIONED ?? null),
-      });
+      pushPoint(points, pointOf(at, isUnknown(group) ? undefined : group), MOST_POINTS);
     }
   }
 
@@ -40,22 +34,4 @@ export class GroupHistory {
   of(name: string): readonly HistoryPoint[] {
     return this.#points.get(name) ?? [];
   }
-}
-
-function push(points: HistoryPoint[], point: HistoryPoint): void {
-  // The server's clock went back, or another server answers.
-  while ((points.at(-1)?.at ?? Number.NEGATIVE_INFINITY) > point.at) points.pop();
-  const last = points.at(-1);
-  // A stream that was opened anew repeats the last look.
-  if (last?.at === point.at) return;
-  const beforeLast = points.at(-2);
-  if (last !== undefined && beforeLast !== undefined && isSame(last, point) && isSame(beforeLast, point)) points.pop();
-  points.push(point);
-  const from = point.at - KEPT_MS;
-  // The one before stays, as the line begins there.
-  while (points.length > KEPT_POINTS || (points[1] !== undefined && points[1].at < from)) points.shift();
-}
-
-function isSame(a: HistoryPoint, b: HistoryPoint): boolean {
-  return a.desired === b.desired && a.observed === b.observed;
 }

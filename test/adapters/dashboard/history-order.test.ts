@@ -44,4 +44,30 @@ describe.each([
     const moments = seen.map(({ at }) => at);
     expect(moments).toEqual(moments.toSorted((a, b) => a - b));
   });
+
+  it("begins at the edge of the hour with what held there", () => {
+    const { add, points } = begun();
+    const now = 100 * MINUTE_MS;
+    for (const [minute, desired] of [
+      [0, 1],
+      [10, 2],
+      [20, 3],
+      [75, 4],
+    ] as const)
+      add(now + minute * MINUTE_MS, desired);
+    expect(points().map(({ at, desired }) => [(at - now) / MINUTE_MS, desired])).toEqual([
+      [15, 2],
+      [20, 3],
+      [75, 4],
+    ]);
+  });
+
+  it("is the same where a moment is told twice", () => {
+    const { add, points } = begun();
+    for (const at of [1_000, 2_000, 3_000, 3_000]) add(at, 1);
+    expect(points().map(({ at, desired }) => [at, desired])).toEqual([
+      [1_000, 1],
+      [3_000, 1],
+    ]);
+  });
 });
