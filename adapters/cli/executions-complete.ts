@@ -2,7 +2,7 @@ import { command } from "./command.ts";
 import { IDENTITY } from "./find-execution.ts";
 import { makeOutcome, OUTCOME } from "./given-outcome.ts";
 import { flag } from "./option-spec.ts";
-import { settleByForce } from "./settled-by-force.ts";
+import { settleNamed } from "./settled-by-force.ts";
 
 /** Gives a record the outcome that somebody has found out. */
 export const executionsComplete = command({
@@ -16,18 +16,12 @@ export const executionsComplete = command({
   argument: { name: "ID", required: "optional" },
   options: { ...IDENTITY, ...OUTCOME, yes: flag("do it") },
   run: (context) =>
-    settleByForce(context, async (view) => {
+    settleNamed(context, async (view) => {
       const { outcome, says } = await makeOutcome(view, context);
       return {
+        settlement: { as: "completed", outcome },
         would: `complete with ${says}`,
-        result: "completed",
         says: `completed with ${says}`,
-        async settle(executions, { holder }) {
-          const { retentionMs } = view;
-          const request = { ...holder, outcome, retentionMs };
-          const { status } = await context.conclude((call) => executions.complete(request, call));
-          return status === "committed" ? "settled" : "lost";
-        },
       };
     }),
 });

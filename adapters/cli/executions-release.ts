@@ -1,7 +1,7 @@
 import { command } from "./command.ts";
 import { IDENTITY } from "./find-execution.ts";
 import { flag } from "./option-spec.ts";
-import { settleByForce } from "./settled-by-force.ts";
+import { settleNamed } from "./settled-by-force.ts";
 
 /** Lets the next caller run what somebody else has claimed. */
 export const executionsRelease = command({
@@ -18,18 +18,12 @@ export const executionsRelease = command({
     yes: flag("do it"),
   },
   run: (context) =>
-    settleByForce(context, ({ retentionMs }) => {
+    settleNamed(context, () => {
       const { forget } = context.options;
       return {
+        settlement: { as: forget ? "forgotten" : "released" },
         would: forget ? "forget" : "release to its next caller",
-        result: forget ? "forgotten" : "released",
         says: forget ? "forgotten: the next caller begins anew" : "released: the next caller takes it over",
-        async settle(executions, { holder, attempt }) {
-          const as = forget ? { mode: "forget" as const } : { mode: "retry" as const, attempt, retentionMs };
-          const { status } = await context.conclude((call) => executions.release({ ...holder, as }, call));
-          // Asked again after a lost answer, it finds nothing more to forget.
-          return status === "released" || (forget && status === "missing") ? "settled" : "lost";
-        },
       };
     }),
 });

@@ -1,5 +1,5 @@
 import { isEvenkeelError } from "../../src/errors.ts";
-import { makeNonce } from "../../src/random.ts";
+import { settleByForce } from "../../src/idempotency/settle-by-force.ts";
 import type { PassReport } from "../../src/reconcile/planned.ts";
 import type { Reconciler } from "../../src/reconcile/reconciler.ts";
 import { dropRejection } from "../../src/rejections.ts";
@@ -11,8 +11,6 @@ import type { StoreReader } from "./store-reader.ts";
 
 /** An approved pass is waited for so long; it goes on all the same. */
 const PASS_PATIENCE_MS = 10_000;
-/** Under this lease a record is taken away and released at once: should we fall silent in between, it is abandoned. */
-const SEIZE_LEASE_MS = 10_000;
 
 /** What became of an action. */
 export type ActionResult =
@@ -70,15 +68,16 @@ export function dashboardActions(settings: DashboardSettings, ask: StoreReader):
   async function release({ id, token }: Extract<DashboardAction, { type: "release" }>): Promise<ActionResult> {
     const record = await ask((store, call) => store.executions.get(id, call));
     if (record === undefined) return { problem: NO_RECORD };
-    const { retentionMs } = record;
-    const nonce = makeNonce(random);
-    const request = { id, token, nonce, leaseMs: SEIZE_LEASE_MS, retentionMs };
-    const seized = await ask((store, call) => store.executions.seize(request, call));
-    if (seized.status !== "seized") return { problem: NOT_SEIZED[seized.status] };
-    const as = { mode: "retry", attempt: seized.attempt, retentionMs } as const;
-    const holder = { id, token: seized.token, nonce };
-    const released = await ask((store, call) => store.executions.release({ ...holder, as }, call));
-    return released.status === "released" ? { status: "done" } : { problem: LOST_AGAIN };
+    const seen = { id, token, retentionMs: record.retentionMs };
+    const result = await settleByForce(
+      seen,
+      { as: "released" },
+      {
+        random,
+        ask: (send) => ask((store, call) => send(store.executions, call)),
+      },
+    );
+    return result.status === "settled" ? { status: "done" } : { problem: NOT_RELEASED[result.status] };
   }
 
   return {
@@ -150,4 +149,4 @@ const LOST_AGAIN: Problem = {
   ...ANOTHER_HOLDER,
   detail: "It was taken from its holder, and somebody else took it before it was released. Look at it again.",
 };
-const NOT_SEIZED = { missing: NO_RECORD, completed: COMPLETED, changed: ANOTHER_HOLDER };
+const NOT_RELEASED = { missing: NO_RECORD, completed: COMPLETED, changed: ANOTHER_HOLDER, lost: LOST_AGAIN };

@@ -69,7 +69,12 @@ const DIRECTIONS: readonly { readonly files: RegExp; readonly mayImport: readonl
   },
   {
     files: /^adapters\/dashboard\//,
-    mayImport: [...CONTRACT, /^src\/(resources|reconcile|coordination)\//, /^adapters\/dashboard\//],
+    mayImport: [
+      ...CONTRACT,
+      "src/idempotency/settle-by-force.ts",
+      /^src\/(resources|reconcile|coordination)\//,
+      /^adapters\/dashboard\//,
+    ],
   },
   {
     files: /^adapters\/cli\//,

@@ -1,10 +1,10 @@
-import { EvenkeelError, type LedgerStore } from "evenkeel";
+import type { LedgerStore } from "evenkeel";
 import { type OpenedStore, openStore } from "evenkeel/open";
 import { afterEach, describe, expect, it } from "vitest";
 import { type Command, command } from "../../../adapters/cli/command.ts";
 import { IDENTITY } from "../../../adapters/cli/find-execution.ts";
 import { flag } from "../../../adapters/cli/option-spec.ts";
-import { type Intent, settleByForce } from "../../../adapters/cli/settled-by-force.ts";
+import { settleNamed } from "../../../adapters/cli/settled-by-force.ts";
 import { recordId } from "../../../src/idempotency/key.ts";
 import { databaseUrl, describePostgres, describeRedis, redisUrl } from "../../support/engines.ts";
 import { type Ran, run } from "./cli-kit.ts";
@@ -16,14 +16,14 @@ afterEach(async () => {
 });
 
 /** Settles a record by force, and does something to it between the look and the deed. */
-function slow(meanwhile: () => Promise<unknown>, settle: Intent["settle"]): Command {
+function slow(meanwhile: () => Promise<unknown>): Command {
   return command({
     ...{ name: "settle", summary: "settle", argument: { name: "ID", required: "optional" } },
     options: { ...IDENTITY, yes: flag("do it") },
     run: (context) =>
-      settleByForce(context, async () => {
+      settleNamed(context, async () => {
         await meanwhile();
-        return { would: "settle", result: "settled", says: "settled", settle };
+        return { settlement: { as: "released" }, would: "settle", says: "settled" };
       }),
   });
 }
@@ -37,8 +37,8 @@ function losesRaces(newLedger: () => Promise<{ readonly url: string; readonly pr
     const id = recordId("pay", "", key);
     const { token } = await claim(store, { id });
     const options = ["--store", url, ...(prefix === undefined ? [] : ["--prefix", prefix])];
-    const settle = (meanwhile: () => Promise<unknown>, how: Intent["settle"] = async () => "settled"): Promise<Ran> =>
-      run(["settle", id, "--yes", ...options], { commands: [slow(meanwhile, how)] });
+    const settle = (meanwhile: () => Promise<unknown>, ...more: readonly string[]): Promise<Ran> =>
+      run(["settle", id, "--yes", ...options, ...more], { commands: [slow(meanwhile)] });
     return { store: store as LedgerStore, id, token, holder: { id, token, nonce: `nonce of ${id}` }, settle };
   }
 
@@ -65,21 +65,12 @@ function losesRaces(newLedger: () => Promise<{ readonly url: string; readonly pr
 
   it("is not made anew where it is gone", async () => {
     const { store, id, holder, settle } = await setUp("gone");
-    const gone = await settle(() => store.executions.release({ ...holder, as: { mode: "forget" } }, CALL));
-    expect(gone).toMatchObject({ status: 1, stdout: "", stderr: expect.stringContaining("it is gone") });
+    const forget = () => store.executions.release({ ...holder, as: { mode: "forget" } }, CALL);
+    const gone = await settle(forget, "--json");
+    const why = "it is gone since it was looked at; nothing was changed";
+    expect(gone).toMatchObject({ status: 1, stderr: `evenkeel: ${why}\n` });
+    expect(gone.json()).toEqual({ id, result: "missing", why });
     expect(await store.executions.get(id, CALL)).toBeUndefined();
-  });
-
-  it("is told to be in doubt where the ledger failed after it was taken", async () => {
-    const { store, id, token, settle } = await setUp("doubt");
-    const doubtful = await settle(
-      async () => {},
-      () => Promise.reject(new EvenkeelError("STORE_UNAVAILABLE", "it went away")),
-    );
-    const { token: after = 0 } = (await store.executions.get(id, CALL)) ?? {};
-    expect(after).toBeGreaterThan(token);
-    const told = `evenkeel: its token was raised to ${after}, but whether it was settled is not known: look at it again`;
-    expect(doubtful).toMatchObject({ status: 2, stdout: "", stderr: `${told}: it went away\n` });
   });
 
   it("is taken where it is as it was", async () => {
