@@ -44,7 +44,7 @@ export async function unheld<Spec>({ terms }: Acting<Spec>, row: ResourceRow): P
     send: (call) => store.resources.list({ group, limit: 1, after }, call),
   });
   if (found?.id !== row.id || found.incarnation !== row.incarnation)
-    return { status: "ended", verdict: { result: "lost" } };
+    return { status: "ended", verdict: { result: "lost", isGone: true } };
   const isHeld = found.leaseExpiresAt !== undefined && found.leaseExpiresAt > found.readAt;
   if (isHeld || found.version !== row.version) return { status: "ended", verdict: { result: "lost", row: found } };
   return { status: "applied", row: found };
@@ -67,7 +67,7 @@ async function send<Spec>(
       return { status: "ended", verdict: { result: "fenced" } };
     case "conflict": {
       const { row } = result;
-      return { status: "ended", verdict: { result: "lost", ...(row === undefined ? {} : { row }) } };
+      return { status: "ended", verdict: { result: "lost", ...(row === undefined ? { isGone: true } : { row }) } };
     }
   }
 }

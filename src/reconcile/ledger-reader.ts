@@ -77,10 +77,26 @@ export class LedgerReader {
     }
   }
 
-  /** Asks the store what time it is, by way of any row. */
-  async lookAtClock(): Promise<void> {
-    const rows = await this.#ask((call) => this.#resources.list({ group: this.#settings.name, limit: 1 }, call));
-    this.#take(rows);
+  /**
+   * Asks the store what time it is, by way of a row.
+   * @param known - of this one, if it is there still; of any without it.
+   * @returns what stands there for it.
+   */
+  async lookAtClock(known: ResourceRow | undefined): Promise<ResourceRow | undefined> {
+    const group = this.#settings.name;
+    const ask = async (after?: { readonly id: string; readonly incarnation: number }) => {
+      const request = { group, limit: 1, ...(after === undefined ? {} : { after }) };
+      const rows = await this.#ask((call) => this.#resources.list(request, call));
+      this.#take(rows);
+      return rows[0];
+    };
+    if (known === undefined) {
+      await ask();
+      return undefined;
+    }
+    const { id, incarnation } = known;
+    const found = (await ask({ id, incarnation: incarnation - 1 })) ?? (await ask());
+    return found?.id === id && found.incarnation === incarnation ? found : undefined;
   }
 
   /** Deletes the tombstones that are old enough. */

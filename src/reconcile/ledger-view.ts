@@ -2,6 +2,7 @@ import { turnOfEventLoop } from "../clock.ts";
 import type { DesiredSet } from "../resources/desired-text.ts";
 import { turnTaker } from "../resources/in-turns.ts";
 import type { ChangedResources, ResourceRow, ResourceState } from "../store.ts";
+import { hasGoneBack } from "./gone-back.ts";
 import type { ObservedResource } from "./observation.ts";
 import { Sightings } from "./sightings.ts";
 import { SilentReplacements } from "./silent-replacements.ts";
@@ -30,6 +31,8 @@ export class LedgerView {
   readonly #replacements = new SilentReplacements();
   #live = 0;
   #cursor: string | undefined;
+  #isDoubted = false;
+  #last: ResourceRow | undefined;
 
   constructor(group: string) {
     this.#wanted = new WantedSlots(group, this.#slots);
@@ -48,6 +51,11 @@ export class LedgerView {
   /** Rows by state. */
   get states(): Readonly<Record<ResourceState, number>> {
     return this.#states;
+  }
+
+  /** The row that was taken in last. What the ledger loses, it loses first. */
+  get last(): ResourceRow | undefined {
+    return this.#last;
   }
 
   get size(): number {
@@ -90,8 +98,12 @@ export class LedgerView {
   /** Takes in what was written since the last time, until there is nothing new. */
   async refresh(read: (cursor: string | undefined) => Promise<ChangedResources>, pageSize: number): Promise<void> {
     for (;;) {
-      const { rows, cursor, reset } = await read(this.#cursor);
-      if (reset) await this.#clearRows();
+      const isAnew = this.#isDoubted;
+      const { rows, cursor, reset } = await read(isAnew ? undefined : this.#cursor);
+      // Doubted while it was asked: the answer goes on from what is not believed.
+      if (this.#isDoubted && !isAnew) continue;
+      this.#isDoubted = false;
+      if (isAnew || reset) await this.#clearRows();
       for (const row of rows) this.applyRow(row);
       this.#cursor = cursor;
       if (rows.length < pageSize) return;
@@ -100,12 +112,27 @@ export class LedgerView {
     }
   }
 
+  /** The ledger may have less than is known: at the next refresh everything is read anew. */
+  doubt(): void {
+    this.#isDoubted = true;
+  }
+
+  /**
+   * Compares what was known with what stands there.
+   * @param last - {@link last}, as it was when the ledger was asked for it.
+   */
+  compare(last: ResourceRow, found: ResourceRow | undefined): void {
+    if (found === undefined && this.#last === last) this.#last = undefined;
+    if (hasGoneBack(last, found)) this.doubt();
+  }
+
   /** Takes a row in, unless a later one of the incarnation is known. */
   applyRow(row: ResourceRow): void {
     const slot = this.#slots.of(row.id);
     const at = slot.rows.findIndex(({ incarnation }) => incarnation === row.incarnation);
     const known = slot.rows[at];
     if (known !== undefined && known.version >= row.version) return;
+    this.#last = row;
     const wasLive = slot.rows.some(isLive);
     if (known === undefined) {
       this.#replacements.note(row);
@@ -122,6 +149,7 @@ export class LedgerView {
 
   async #clearRows(): Promise<void> {
     const turns = turnTaker();
+    this.#last = undefined;
     this.#tombstones.clear();
     this.#replacements.clear();
     for (const slot of this.#slots.all()) {

@@ -1,8 +1,9 @@
 import { Stopwatch } from "../clock.ts";
+import type { MetricSample } from "../metric-sample.ts";
 import { isRetryAfter } from "../resources/action-errors.ts";
 import { type Found, isBlind, type LookTerms } from "./found.ts";
+import { metLess } from "./gone-back.ts";
 import { type Leadership, presentLeadership } from "./leadership.ts";
-import type { MetricSample } from "./metric-sample.ts";
 import { NextPasses } from "./next-pass.ts";
 import { type Interruption, PassExecution } from "./pass-execution.ts";
 import { type BareEvent, PassNotes } from "./pass-notes.ts";
@@ -261,7 +262,8 @@ export class PassRunner<Spec> {
   #onOutcome(outcome: StepOutcome): void {
     const { reader, view } = this.#survey;
     const { step, row } = outcome;
-    if (row !== undefined) view.applyRow(row);
+    if (metLess(outcome)) view.doubt();
+    else if (row !== undefined) view.applyRow(row);
     view.touch(step.id);
     // That of the pass that began it: what is desired may have changed since.
     const generation = this.#generationOf.get(step) ?? 0;

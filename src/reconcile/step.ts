@@ -80,4 +80,6 @@ export interface StepOutcome {
   /** For `failed`: the callback's time was up, and whether it did anything is unknown. */
   readonly timedOut?: boolean;
   readonly row?: ResourceRow;
+  /** For `lost`: the ledger has nothing any more of what it was to be done to. */
+  readonly isGone?: true;
 }

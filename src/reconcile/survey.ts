@@ -15,6 +15,8 @@ import { busyVerdict, type JudgeContext, type Verdict } from "./verdict.ts";
 
 /** How long the ledger keeps a tombstone: as long as a zombie may come back to be recognised. */
 export const TOMBSTONE_MS = 3_600_000;
+/** Who has not read the ledger for longer may have missed that something was terminated, because its tombstone may be purged by now. */
+const UNREAD_MS = TOMBSTONE_MS - 300_000;
 
 /** Finds out what is desired, observed and in the ledger, and what follows from that. Acts on nothing. */
 export class Survey<Spec> {
@@ -29,6 +31,8 @@ export class Survey<Spec> {
   #turn: Promise<unknown> = Promise.resolve();
   /** When the last observation was asked for, by the store's clock. */
   #askedAt: number | undefined;
+  /** Since before the ledger's rows were last read. */
+  #unread: Stopwatch | undefined;
   /** Tombstones were forgotten that the ledger may have yet. */
   #owesPurge = false;
 
@@ -57,11 +61,10 @@ export class Survey<Spec> {
     return this.#inTurn(async () => {
       this.reader.endWith(terms.context.signal);
       // Ours may have jumped since the last look.
-      await this.reader.lookAtClock();
+      await this.#lookAtClock();
       if (seen !== undefined && seen.kind !== "unknown") this.#askedAt = this.reader.now() - asked.elapsedMs();
       const stored = await this.reader.desired();
-      const { view } = this;
-      await view.refresh((cursor) => this.reader.changedSince(cursor), PAGE);
+      await this.#readRows();
       await this.#forgetTombstones(terms);
       const unknowns: Unknown[] = [];
       await this.#beliefs.takeDesired(wanted, stored, terms, unknowns);
@@ -108,9 +111,9 @@ export class Survey<Spec> {
   reread(terms: LookTerms): Promise<Found> {
     return this.#inTurn(async () => {
       this.reader.endWith(terms.context.signal);
-      await this.reader.lookAtClock();
+      await this.#lookAtClock();
       const stored = await this.reader.desired();
-      await this.view.refresh((cursor) => this.reader.changedSince(cursor), PAGE);
+      await this.#readRows();
       await this.#forgetTombstones(terms);
       if (this.#settings.desired === undefined) await this.#beliefs.takeStored(stored);
       await this.#lookForSilence(terms);
@@ -152,6 +155,21 @@ export class Survey<Spec> {
       ...(askedAt === undefined ? {} : { askedAt }),
       ...(silenceAt === undefined ? {} : { silenceAt }),
     };
+  }
+
+  /** By way of the row that was known last, which tells at no cost whether the ledger has lost writes. */
+  async #lookAtClock(): Promise<void> {
+    const { last } = this.view;
+    const found = await this.reader.lookAtClock(last);
+    if (last !== undefined) this.view.compare(last, found);
+  }
+
+  async #readRows(): Promise<void> {
+    const { view, reader } = this;
+    if (this.#unread !== undefined && this.#unread.elapsedMs() >= UNREAD_MS) view.doubt();
+    const since = new Stopwatch(this.#settings.clock);
+    await view.refresh((cursor) => reader.changedSince(cursor), PAGE);
+    this.#unread = since;
   }
 
   /** Whoever may not act keeps nothing. */

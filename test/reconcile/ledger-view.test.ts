@@ -90,6 +90,25 @@ describe("rows", () => {
     expect(view.hasTombstoneBefore(Number.MAX_SAFE_INTEGER)).toBe(false);
   });
 
+  it("that are doubted while they are read are read from the beginning", async () => {
+    const view = new LedgerView("web");
+    await view.refresh(async () => ({ rows: [row("a", 1), row("b", 1)], cursor: "1", reset: false }), 10);
+    const asked: (string | undefined)[] = [];
+    const read = async (cursor: string | undefined) => {
+      asked.push(cursor);
+      if (asked.length === 1) view.doubt();
+      const rows = cursor === undefined ? [row("a", 1, { state: "FAILED" }), row("c", 1)] : [row("c", 1)];
+      return { rows, cursor: "2", reset: false };
+    };
+    await view.refresh(read, 10);
+    expect(asked).toEqual(["1", undefined]);
+    expect(view.slot("a")?.rows).toMatchObject([{ state: "FAILED" }]);
+    expect(view.slot("b")?.rows ?? []).toEqual([]);
+    expect(view.states).toMatchObject({ PROVISIONED: 1, FAILED: 1 });
+    await view.refresh(async (cursor) => ({ rows: [], cursor: String(cursor), reset: false }), 10);
+    expect(view.size).toBeGreaterThanOrEqual(2);
+  });
+
   it("that changed make their slot dirty, until it is settled", () => {
     const view = new LedgerView("web");
     view.applyRow(row("a", 1));
