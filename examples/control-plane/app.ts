@@ -1,4 +1,4 @@
-import type { LedgerStore } from "evenkeel";
+import type { LeaderGate, LedgerStore } from "evenkeel";
 import { idempotency } from "evenkeel/fastify";
 import Fastify, { type FastifyInstance } from "fastify";
 import type { Copies } from "./copies.ts";
@@ -23,6 +23,8 @@ export interface AppOptions {
   readonly copy: string;
   /** The name of the lease of who leads. */
   readonly election: string;
+  /** Whether this copy leads. */
+  readonly leader: LeaderGate;
   /** Whether the page has buttons. */
   readonly actions: boolean;
   /** How many workers there are at first. */

@@ -48,6 +48,7 @@ const app = await createApp({
   telemetry,
   copy: name,
   election: ELECTION,
+  leader: elector,
   actions,
   desired,
 });

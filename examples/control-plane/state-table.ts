@@ -1,38 +1,16 @@
 import Table from "cli-table3";
-
-/** What is shown of `GET /state`. */
-export interface ShownState {
-  readonly copy: string;
-  readonly leader: { readonly identity: string; readonly epoch: number } | null;
-  readonly groups: readonly {
-    readonly name: string;
-    readonly generation: number;
-    readonly desired: number;
-    readonly observed: Readonly<Record<string, number>>;
-    readonly converged: boolean;
-    readonly conditions: readonly { readonly type: string; readonly status: boolean; readonly reason: string }[];
-    readonly held: readonly { readonly type: string; readonly id: string; readonly heldBy: string }[];
-    readonly resources: readonly {
-      readonly id: string;
-      readonly incarnation: number;
-      readonly state: string;
-      readonly externalId?: string;
-      readonly heartbeatAgeMs?: number;
-      readonly reason?: string;
-    }[];
-  }[];
-}
+import type { GroupAnswer, StateAnswer } from "./routes/state.ts";
 
 /** More lines are no longer to be taken in at a glance. */
 const MOST_ROWS = 40;
 
 /** How things stand, for people. */
-export function drawState({ copy, leader, groups }: ShownState): string {
+export function drawState({ copy, leader, groups }: StateAnswer): string {
   const lead = leader === null ? "nobody leads" : `${leader.identity} leads, epoch ${leader.epoch}`;
   return [`${copy} says: ${lead}`, ...groups.map(drawGroup)].join("\n\n");
 }
 
-function drawGroup({ name, desired, observed, converged, conditions, held, resources }: ShownState["groups"][number]) {
+function drawGroup({ name, desired, observed, converged, conditions, held, resources }: GroupAnswer) {
   const table = new Table({ head: ["id", "state", "process", "heartbeat", "why"], style: { head: [], border: [] } });
   for (const { id, incarnation, state, externalId = "", heartbeatAgeMs, reason = "" } of resources.slice(
     0,

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import logUpdate from "log-update";
 import { BadInput, orSayWhatIsWrong } from "./bad-input.ts";
-import { drawState, type ShownState } from "./state-table.ts";
+import type { StateAnswer } from "./routes/state.ts";
+import { drawState } from "./state-table.ts";
 
 /** Shows `/state` of a running control plane until Ctrl-C: `node --import tsx watch-state.ts [http://…]`. */
 const url = process.argv[2] ?? process.env["URL"] ?? "http://127.0.0.1:3000";
@@ -13,7 +14,7 @@ async function frame(): Promise<string> {
   try {
     const response = await fetch(new URL("/state", url));
     if (response.status !== 200) return `${url} answers ${response.status}: ${await response.text()}`;
-    return drawState((await response.json()) as ShownState);
+    return drawState((await response.json()) as StateAnswer);
   } catch {
     return `No control plane answers at ${url}.`;
   }

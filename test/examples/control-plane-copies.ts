@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { TestContext } from "vitest";
 import { commandLinesOf } from "../../examples/control-plane/processes.ts";
+import type { GroupAnswer, StateAnswer } from "../../examples/control-plane/routes/state.ts";
 import { signalIfAlive } from "../support/child-processes.ts";
 import { newFolder } from "../support/run-folder.ts";
 
@@ -48,27 +49,15 @@ export interface Copy {
   readonly url: string;
   readonly process: ChildProcess;
   printed(): string;
-  /** What `GET /state` says of the first group, and who leads. */
   state(): Promise<State>;
   ask(method: string, path: string, body?: unknown, key?: string): Promise<{ status: number; text: string }>;
   /** Ends it. @returns its exit code. */
   stop(signal: NodeJS.Signals): Promise<number | null>;
 }
 
-export interface State {
-  readonly leader: { readonly identity: string; readonly epoch: number } | null;
-  readonly group: {
-    readonly generation: number;
-    readonly desired: number;
-    readonly converged: boolean;
-    readonly resources: readonly {
-      readonly id: string;
-      readonly incarnation: number;
-      readonly state: string;
-      readonly externalId: string;
-      readonly heartbeatAgeMs?: number;
-    }[];
-  };
+/** What `GET /state` says of the first group, and who leads. */
+export interface State extends Pick<StateAnswer, "leader"> {
+  readonly group: GroupAnswer;
 }
 
 /** Copies of one control plane, and their workers. All of them, and the folder, are gone when the test is finished. */
@@ -80,7 +69,10 @@ export async function controlPlane(onFinished: OnFinished, store?: string, prefi
   const copies: Copy[] = [];
 
   function events(): WorkerEvent[] {
-    return readFileSync(join(workers, "log.jsonl"), "utf8")
+    const log = join(workers, "log.jsonl");
+    // No worker has been started yet.
+    if (!existsSync(log)) return [];
+    return readFileSync(log, "utf8")
       .split("\n")
       .filter(Boolean)
       .map((line) => JSON.parse(line) as WorkerEvent);
@@ -148,8 +140,8 @@ async function startCopy(name: string, args: readonly string[]): Promise<Copy> {
     async state() {
       const response = await fetch(`${url}/state`);
       if (response.status !== 200) throw new Error(await response.text());
-      const { leader, groups } = (await response.json()) as { leader: State["leader"]; groups: State["group"][] };
-      return { leader, group: groups[0] as State["group"] };
+      const { leader, groups } = (await response.json()) as StateAnswer;
+      return { leader, group: groups[0] as GroupAnswer };
     },
     async ask(method, path, body, key) {
       const response = await fetch(`${url}${path}`, {

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { ResourceView } from "../resource-view.ts";
+import type { GroupAnswer, StateAnswer } from "../routes/state.ts";
 
 /** The server that is tested: it runs already, somewhere. */
 export const URL_OF_SERVER = process.env["URL"] ?? "http://127.0.0.1:3000";
@@ -53,7 +55,7 @@ export async function askUntilAnswered(method: string, path: string, asked: Aske
 }
 
 /** Waits until `/state` is as it should be, and gives it. */
-export async function untilState<T>(what: string, find: (state: State) => T | undefined | false): Promise<T> {
+export async function untilState<T>(what: string, find: (state: StateAnswer) => T | undefined | false): Promise<T> {
   let last: unknown;
   for (const deadline = performance.now() + PATIENCE_MS; performance.now() < deadline; await sleep(100)) {
     const { status, json } = await ask("GET", "/state");
@@ -64,35 +66,14 @@ export async function untilState<T>(what: string, find: (state: State) => T | un
   assert.fail(`It never came about that ${what}: ${JSON.stringify(last)}`);
 }
 
-export interface State {
-  readonly copy: string;
-  readonly leader: { readonly identity: string; readonly epoch: number } | null;
-  readonly groups: readonly StateOfGroup[];
-}
-
-export interface StateOfGroup {
-  readonly name: string;
-  readonly desired: number;
-  readonly converged: boolean;
-  readonly resources: readonly StateOfResource[];
-}
-
-export interface StateOfResource {
-  readonly id: string;
-  readonly incarnation: number;
-  readonly state: string;
-  readonly externalId?: string;
-  readonly heartbeatAgeMs?: number;
-}
-
 /** The first group that the server has. */
-export async function firstGroup(): Promise<StateOfGroup> {
+export async function firstGroup(): Promise<GroupAnswer> {
   const { json } = await ask("GET", "/state");
   return json.groups[0];
 }
 
 /** Those of a group that are there, of these ids. */
-export function provisioned(group: StateOfGroup | undefined, ids: readonly string[]): StateOfResource[] {
+export function provisioned(group: GroupAnswer | undefined, ids: readonly string[]): ResourceView[] {
   return group?.resources.filter(({ id, state }) => state === "PROVISIONED" && ids.includes(id)) ?? [];
 }
 

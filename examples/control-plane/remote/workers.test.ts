@@ -1,15 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import {
-  add,
-  ask,
-  askUntilAnswered,
-  provisioned,
-  type StateOfGroup,
-  URL_OF_SERVER,
-  unique,
-  untilState,
-} from "./client.ts";
+import type { ResourceView } from "../resource-view.ts";
+import type { GroupAnswer } from "../routes/state.ts";
+import { add, ask, askUntilAnswered, provisioned, URL_OF_SERVER, unique, untilState } from "./client.ts";
 
 const isHere = ["127.0.0.1", "localhost", "[::1]"].includes(new URL(URL_OF_SERVER).hostname);
 
@@ -20,13 +13,14 @@ const untilThere = (group: string, ids: readonly string[]) =>
   });
 
 /** Sets what is desired beside what was desired before. */
-async function desire(group: string, resources: readonly { id: string }[]): Promise<StateOfGroup> {
+async function desire(group: string, resources: readonly { id: string }[]): Promise<GroupAnswer> {
   const asked = { key: unique("key"), body: { resources } };
   const { status, json } = await askUntilAnswered("PUT", `/desired/${group}`, asked);
   assert.deepEqual([status, json.group, json.desired], [200, group, resources.length]);
   return untilState("what there is, is as desired", ({ groups }) =>
-    groups.find(({ name, desired, converged, resources: { length } }) => {
-      return name === group && converged && desired === resources.length && length === desired;
+    groups.find(({ name, desired, converged, resources: found }) => {
+      const isThere = found.length === desired && found.every(({ state }) => state === "PROVISIONED");
+      return name === group && converged && desired === resources.length && isThere;
     }),
   );
 }
@@ -109,6 +103,6 @@ describe("workers", () => {
   });
 });
 
-function pids(workers: readonly { readonly externalId?: string }[]): unknown[] {
+function pids(workers: readonly ResourceView[]): unknown[] {
   return workers.map(({ externalId }) => externalId).sort();
 }
