@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { type EvenkeelEvent, LeaderElector } from "evenkeel";
 import { openStore } from "evenkeel/open";
 import { createApp } from "./app.ts";
@@ -15,6 +16,8 @@ import { thingsToTry } from "./things-to-try.ts";
 import { takeFolder } from "./workers-folder.ts";
 
 const ELECTION = "control-plane";
+/** How long a copy that ends waits for what it was asked, in milliseconds. */
+const ANSWERS_WITHIN_MS = 5_000;
 
 const settings = await orSayWhatIsWrong(() => settingsOf(process.argv.slice(2)));
 const { name, host, port, leaseMs, orphanMs, prefix, actions, desired } = settings;
@@ -67,6 +70,9 @@ async function stop(): Promise<void> {
   await Promise.all([...groups].map((group) => group.stop()));
   // The others need not wait until the leases lapse.
   await Promise.all([elector.stop(), copies.leave()]);
+  // Somebody may never send the rest of a request.
+  await Promise.race([answered, sleep(ANSWERS_WITHIN_MS, undefined, { ref: false })]);
+  app.server.closeAllConnections();
   await answered;
   await store.close();
   console.log(
