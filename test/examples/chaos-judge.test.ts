@@ -1,16 +1,18 @@
 import { describe, expect, it } from "vitest";
 import type {
   Answer,
+  BeliefSeen,
   Facts,
   GroupSnapshot,
   LeaderSeen,
   RequestFacts,
   RowSeen,
   Snapshot,
-  StateAnswer,
   WorkerLine,
 } from "../../examples/control-plane/chaos/facts.ts";
 import { judge } from "../../examples/control-plane/chaos/judge.ts";
+import { isAllTried } from "../../examples/control-plane/chaos/judge-trial.ts";
+import type { GroupAnswer, StateAnswer } from "../../examples/control-plane/routes/state.ts";
 
 const CHECKS = {
   settled: "observed equals desired, by ledger, copies and processes",
@@ -18,6 +20,7 @@ const CHECKS = {
   answers: "all answers to one key are the same",
   effects: "one effect per key",
   twice: "no incarnation is started twice",
+  needless: "no worker is replaced without need",
   strangers: "nothing runs that the ledger has not heard of",
   stale: "no stale write is accepted",
   leaders: "one leader per epoch",
@@ -36,13 +39,16 @@ function row(id: string, rest: Partial<RowSeen> = {}): RowSeen {
 
 const ROWS = [row("a"), row("b", { incarnation: 2 })];
 const LEDGER: GroupSnapshot = { name: GROUP, generation: 4, epoch: 7, desired: ["a", "b"], rows: ROWS };
-const TOLD: StateAnswer["groups"][number] = {
-  ...{ name: GROUP, generation: 4, observedGeneration: 4, desired: 2, converged: true },
+const TOLD: GroupAnswer = {
+  ...{ name: GROUP, generation: 4, observedGeneration: 4, desired: 2, converged: true, conditions: [], held: [] },
+  observed: { PENDING: 0, PROVISIONED: 2, FAILED: 0, TERMINATING: 0, TERMINATED: 1 },
+  drift: { missing: 0, surplus: 0, stale: 0, outdated: 0 },
   resources: ROWS.map(({ id, incarnation, state, externalId = "" }) => ({ id, incarnation, state, externalId })),
 };
 
-function stateOf(copy: string, rest: Partial<StateAnswer["groups"][number]> = {}): StateAnswer {
-  return { copy, leader: LEADER, groups: [{ ...TOLD, ...rest }] };
+function stateOf(copy: string, rest: Partial<GroupAnswer> = {}): StateAnswer {
+  const leads = copy === LEADER.identity ? LEADER.epoch : null;
+  return { copy, leader: LEADER, leads, groups: [{ ...TOLD, ...rest }] };
 }
 
 const SETTLED: Snapshot = {
@@ -81,6 +87,11 @@ function request(rest: Partial<RequestFacts> = {}): RequestFacts {
 
 const seen = (by: string, identity: string, epoch: number): LeaderSeen => ({ at: 0, by, identity, epoch });
 
+/** What a copy said of itself after the lease had that epoch. */
+const belief = (identity: string, epoch: number, newest = epoch): BeliefSeen => {
+  return { by: `${identity} (1)`, identity, epoch, newest };
+};
+
 /** A run in which all is well. */
 const GOOD: Facts = {
   groups: [{ name: GROUP, expected: ["a", "b"], generationBefore: 1, changes: 3 }],
@@ -94,6 +105,7 @@ const GOOD: Facts = {
       answers: [{ ...ANSWER, status: 200 }],
     }),
   ],
+  deliveries: { doubledAtOnce: 1, doubledLater: 1, droppedReplies: 1 },
   mismatches: [{ key: "add-1", status: 422 }],
   lines: [
     line(),
@@ -117,12 +129,15 @@ const GOOD: Facts = {
     seen("lease", "copy-2", 7),
     seen("copy-1 (1)", "copy-1", 5),
   ],
+  beliefs: [belief("copy-1", 5), belief("copy-2", 7, 5), belief("copy-2", 7)],
   epochs: [5, 5, 7, 7].map((epoch) => ({ group: GROUP, epoch })),
   probes: [{ group: GROUP, what: "apply", epoch: 5, seen: 7, status: "fenced" }],
   faults: {
     ...{ killedWorkers: 3, frozenWorkers: 1, killedLeaders: 1, killedCopies: 0 },
     ...{ frozenLeaders: 0, swallowedCuts: 0, heldCuts: 0, resetCuts: 0 },
   },
+  strikes: [{ group: GROUP, id: "b", incarnation: 1 }],
+  staleMs: 5_000,
   takeovers: [{ fault: "kill the leader", former: "copy-1", tookMs: 2_900 }],
   crashes: [],
   settled: SETTLED,
@@ -142,7 +157,7 @@ function both(changes: Partial<Snapshot>): Partial<Facts> {
 }
 
 const ledger = (changes: Partial<GroupSnapshot>) => both({ groups: [{ ...LEDGER, ...changes }] });
-const told = (changes: Partial<StateAnswer["groups"][number]>) =>
+const told = (changes: Partial<GroupAnswer>) =>
   both({
     copies: [
       { name: "copy-1", state: stateOf("copy-1") },
@@ -255,7 +270,8 @@ describe("the judge of chaos", () => {
 
   it("lets a deletion find nothing any more, and not answer its key in two ways", () => {
     const gone = request({ key: "remove-a", method: "DELETE", path: "/resources/a", wanted: [204, 404] });
-    const answers = [ANSWER, REPLAY].map((answer) => ({ ...answer, status: 404 }));
+    // A refusal is not kept, so that neither is a replay.
+    const answers = [ANSWER, REPLAY].map((answer) => ({ ...answer, status: 404, replayed: false }));
     expect(foundIn({ requests: [{ ...gone, answers }] })).toEqual({});
     const differing = [{ ...ANSWER, status: 204 }, ...answers.slice(1)];
     expect(Object.keys(foundIn({ requests: [{ ...gone, answers: differing }] }))).toEqual([CHECKS.answers]);
@@ -347,6 +363,44 @@ describe("the judge of chaos", () => {
     expect(foundIn({ leaders: back })).toEqual({ [CHECKS.leaders]: ["copy-1 (1) went from epoch 7 back to 5"] });
   });
 
+  it("finds a copy that leads an epoch of another one, by its own word, and one that does not step down", () => {
+    expect(foundIn({ beliefs: [belief("copy-1", 7)] })).toEqual({
+      [CHECKS.leaders]: ["epoch 7 is led by copy-2, and copy-1 (1) leads it, too"],
+    });
+    expect(foundIn({ beliefs: [belief("copy-1", 6), belief("copy-2", 6)] })).toEqual({
+      [CHECKS.leaders]: ["epoch 6 is led by copy-1, and copy-2 (1) leads it, too"],
+    });
+    expect(foundIn({ beliefs: [belief("copy-1", 5, 7)] })).toEqual({
+      [CHECKS.leaders]: ["copy-1 (1) still led under epoch 5 when epoch 7 had come"],
+    });
+  });
+
+  const unstruck: Partial<Facts> = { strikes: [{ group: GROUP, id: "b", incarnation: 2 }] };
+  it("finds a worker that was replaced although nothing was wrong with it", () => {
+    const wrong = ["worker/b#1 was replaced, and nothing was wrong with it"];
+    expect(foundIn(unstruck)).toEqual({ [CHECKS.needless]: wrong });
+    // It ended because of that, and not the other way round.
+    const ended = line({ event: "ended", id: "b", key: "key-b1", pid: 105, why: "it was asked to" });
+    expect(foundIn({ ...unstruck, lines: [...GOOD.lines, ended] })).toEqual({ [CHECKS.needless]: wrong });
+  });
+
+  it.each<[string, Partial<Facts>]>([
+    [
+      "gave up",
+      {
+        lines: [
+          ...GOOD.lines,
+          line({ event: "ended", id: "b", key: "key-b1", pid: 105, why: "no control plane has answered" }),
+        ],
+      },
+    ],
+    ["was not wanted any more", { rows: [row("b", { state: "TERMINATING", reason: "Surplus" })] }],
+    ["was silent for too long", { rows: [row("b", { state: "FAILED", silentMs: 5_001 })] }],
+    ["never beat", { rows: [row("b", { state: "FAILED", silentMs: undefined } as unknown as RowSeen)] }],
+  ])("lets a worker be replaced that %s", (_, changes) => {
+    expect(foundIn({ ...unstruck, ...changes })).toEqual({});
+  });
+
   it("finds a leader that nobody took over from, and a copy that failed", () => {
     const takeovers = [{ fault: "freeze the leader", former: "copy-1" }];
     expect(foundIn({ takeovers })).toEqual({
@@ -357,11 +411,28 @@ describe("the judge of chaos", () => {
 
   it.each<[string, Partial<Facts>]>([
     ["no request was sent", { requests: [] }],
+    ["no request was sent twice", { deliveries: { doubledAtOnce: 0, doubledLater: 0, droppedReplies: 1 } }],
+    ["no key was tried with another body", { mismatches: [] }],
+    ["the ledger was not looked at", { rows: [] }],
+    ["the ledger was not looked at", { epochs: [] }],
+    ["no copy was heard to lead", { beliefs: [] }],
     ["no worker was killed or frozen", { faults: { ...GOOD.faults, killedWorkers: 0, frozenWorkers: 0 } }],
     ["nothing was done to the leader", { takeovers: [] }],
     ["no write of a former leader was tried", { probes: [] }],
   ])("does not say that all of it held where %s", (what, changes) => {
     expect(foundIn(changes)).toEqual({ [CHECKS.trial]: [what] });
+  });
+
+  it("has had enough once each kind of fault, and all that can become of a request, has come", () => {
+    const faults = Object.fromEntries(Object.keys(GOOD.faults).map((kind) => [kind, 1])) as unknown as Facts["faults"];
+    const all = { ...GOOD, faults };
+    expect(isAllTried(all)).toBe(true);
+    for (const kind of Object.keys(faults))
+      expect(isAllTried({ ...all, faults: { ...faults, [kind]: 0 } })).toBe(false);
+    expect(isAllTried({ ...all, deliveries: { ...GOOD.deliveries, droppedReplies: 0 } })).toBe(false);
+    expect(isAllTried({ ...all, probes: [] })).toBe(false);
+    expect(isAllTried({ ...all, requests: [request({ answers: [ANSWER] })] })).toBe(false);
+    expect(isAllTried({ ...all, rows: [row("a")] })).toBe(false);
   });
 
   it("does not say that all of it held where no copy was there", () => {

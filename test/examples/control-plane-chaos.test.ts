@@ -14,8 +14,8 @@ import { databaseUrl, describePostgres, describePostgresServers } from "../suppo
 import { until } from "../support/until.ts";
 
 const CWD = fileURLToPath(new URL("../../examples/control-plane", import.meta.url));
-/** It takes 40 s where there is nothing else to do. */
-const TIMEOUT_MS = 240_000;
+/** It takes 70 s where there is nothing else to do. On a busy machine chaos alone goes on for up to 3 min longer, until all of it has come. */
+const TIMEOUT_MS = 900_000;
 
 /** Chaos as a process, with a folder of the test's own for its temporary files. */
 async function startChaos(onTestFinished: TestContext["onTestFinished"], args: readonly string[]) {
@@ -56,12 +56,11 @@ describe("chaos over the control plane", () => {
       expect(complained()).toBe("");
       const { checks, injected, seen } = JSON.parse(printed()) as Report;
       expect(checks.filter(({ wrong }) => wrong.length > 0)).toEqual([]);
-      expect([code, checks.length]).toEqual([0, 11]);
-      const { killedWorkers, frozenWorkers, heldCuts, staleProbes } = injected;
-      const { doubledAtOnce, doubledLater, droppedReplies } = injected;
-      const all = { killedWorkers, frozenWorkers, heldCuts, staleProbes, doubledAtOnce, doubledLater, droppedReplies };
+      expect([code, checks.length]).toEqual([0, 12]);
+      // What was on its way to the ledger at a cut is up to chance.
+      const { lateWrites, ...faults } = injected;
       const { requests, replays, leaderChanges, started, replacements } = seen;
-      const counts = Object.entries({ ...all, requests, replays, leaderChanges, started, replacements });
+      const counts = Object.entries({ ...faults, requests, replays, leaderChanges, started, replacements });
       expect(counts.filter(([, count]) => count === 0)).toEqual([]);
       expect([left(), files()]).toEqual([[], []]);
     });

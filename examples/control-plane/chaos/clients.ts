@@ -65,7 +65,7 @@ async function setNumbers({ delivery, run, numbered, signal }: ClientsOptions, d
     const of = (wanted: number) =>
       dice.chance(0.3) ? { resources: ids(wanted).map((id) => ({ id })) } : { desired: wanted };
     const letter = { key, method: "PUT", path: `/desired/${name}` } as const;
-    await delivery.deliver({ ...letter, body: JSON.stringify(of(count)) }, [200]);
+    await delivery.deliver({ ...letter, body: JSON.stringify(of(count)) }, { wanted: [200], dice: dice.fork() });
     forgeries.push({ ...letter, body: JSON.stringify({ desired: count + 7 }) });
   }
   return { expected: ids(count), changes };
@@ -84,7 +84,8 @@ async function addAndRemove(
   const add = async (id: string, key: string): Promise<void> => {
     const letter = { key, method: "POST", path: "/resources" } as const;
     // 200 where whoever was first made it so, and died before that was written down.
-    await delivery.deliver({ ...letter, body: JSON.stringify({ id, group }) }, [200, 201]);
+    const terms = { wanted: [200, 201], dice: dice.fork() };
+    await delivery.deliver({ ...letter, body: JSON.stringify({ id, group }) }, terms);
     forgeries.push({ ...letter, body: JSON.stringify({ id: `${id}-forged`, group }) });
   };
   while (await pause(dice.between(300, 1_500), signal)) {
@@ -94,7 +95,8 @@ async function addAndRemove(
       removed += 1;
       const path = `/resources/${taken}?group=${group}`;
       // 404 where it was gone: whoever was first took it away, and died before that was written down.
-      await delivery.deliver({ key: `${run}-remove-${taken}`, method: "DELETE", path }, [204, 404]);
+      const terms = { wanted: [204, 404], dice: dice.fork() };
+      await delivery.deliver({ key: `${run}-remove-${taken}`, method: "DELETE", path }, terms);
       continue;
     }
     added += 1;

@@ -17,6 +17,9 @@ export interface CopyOptions {
   readonly onCrash: (what: string) => void;
 }
 
+/** How often a copy is started that ends before it answers. */
+const STARTS = 3;
+
 const FOLDER = fileURLToPath(new URL("../", import.meta.url));
 
 /** A copy of the control plane, as a process that can be killed, frozen, and started again. */
@@ -118,4 +121,23 @@ export class Copy {
     this.#isFrozen = false;
     return child;
   }
+}
+
+/**
+ * Starts a copy that does not run. What it lacked on a busy machine may be there the next time.
+ * @throws NoRun with the last of what it said the last time.
+ */
+export async function startPatiently(copy: Copy): Promise<void> {
+  for (let tries = 1; copy.url === undefined; tries += 1) {
+    try {
+      await copy.start();
+    } catch (error) {
+      if (!(error instanceof NoRun) || tries === STARTS) throw error;
+    }
+  }
+}
+
+/** The same where it goes on without: one that does not answer in the end is told of then. */
+export async function startAgain(copy: Copy): Promise<void> {
+  await startPatiently(copy).catch(() => {});
 }

@@ -12,11 +12,18 @@ export interface Addressee {
 export interface DeliveryOptions {
   /** Those copies that run, frozen ones too: a client can't tell. */
   readonly copies: () => readonly Addressee[];
-  readonly dice: Dice;
   /** Gets each request when nothing more is sent of it. */
   readonly onDone: (request: RequestFacts) => void;
   /** Aborts when it is time to give up. */
   readonly signal: AbortSignal;
+}
+
+/** What is to be done with a letter. */
+export interface DeliveryTerms {
+  /** The statuses that it may be answered with. */
+  readonly wanted: readonly number[];
+  /** Of this letter alone: what becomes of it depends on no other one, nor on how often it has to be sent. */
+  readonly dice: Dice;
 }
 
 /** What is done to requests on their way, and how often. */
@@ -40,21 +47,20 @@ export class Delivery {
   }
 
   /** @returns the first answer; undefined where it was given up before. What is sent again later goes on behind it. */
-  async deliver(letter: Letter, wanted: readonly number[]): Promise<Answer | undefined> {
-    const { dice, onDone } = this.#options;
+  async deliver(letter: Letter, { wanted, dice }: DeliveryTerms): Promise<Answer | undefined> {
     const facts = { ...letter, answers: [] as Answer[], sent: 0, dropped: 0, deferred: 0, wanted };
     const isDropped = dice.chance(0.3);
     const isDoubledAtOnce = dice.chance(0.3);
     const laterMs = dice.chance(0.4) ? dice.between(500, 5_000) : undefined;
-    const dropAfterMs = dice.between(0, 60);
+    const [dropping, first, twin, later] = [dice.fork(), dice.fork(), dice.fork(), dice.fork()];
 
-    if (isDropped) await this.#drop(letter, facts, dropAfterMs);
+    if (isDropped) await this.#drop(letter, facts, dropping);
     if (isDoubledAtOnce) this.counts.doubledAtOnce += 1;
     const twins = await Promise.all([
-      this.#sendUntilAnswered(letter, facts),
-      ...(isDoubledAtOnce ? [this.#sendUntilAnswered(letter, facts)] : []),
+      this.#sendUntilAnswered(letter, facts, first),
+      ...(isDoubledAtOnce ? [this.#sendUntilAnswered(letter, facts, twin)] : []),
     ]);
-    const echo = this.#echo(letter, facts, laterMs).then(() => onDone(facts));
+    const echo = this.#echo(letter, facts, later, laterMs).then(() => this.#options.onDone(facts));
     this.#echoes.add(echo);
     void echo.finally(() => this.#echoes.delete(echo));
     return twins[0];
@@ -65,8 +71,9 @@ export class Delivery {
     await Promise.all(this.#echoes);
   }
 
-  async #drop(letter: Letter, facts: { sent: number; dropped: number }, afterMs: number): Promise<void> {
-    const copy = this.#options.dice.pick(this.#options.copies());
+  async #drop(letter: Letter, facts: { sent: number; dropped: number }, dice: Dice): Promise<void> {
+    const afterMs = dice.between(0, 60);
+    const copy = dice.pick(this.#options.copies());
     if (copy === undefined) return;
     facts.sent += 1;
     facts.dropped += 1;
@@ -74,15 +81,15 @@ export class Delivery {
     await sendAndDrop(copy.url, letter, afterMs);
   }
 
-  async #echo(letter: Letter, facts: Counted, laterMs: number | undefined): Promise<void> {
+  async #echo(letter: Letter, facts: Counted, dice: Dice, laterMs: number | undefined): Promise<void> {
     if (laterMs === undefined) return;
     this.counts.doubledLater += 1;
     await sleep(laterMs, undefined, { signal: this.#options.signal }).catch(() => {});
-    await this.#sendUntilAnswered(letter, facts);
+    await this.#sendUntilAnswered(letter, facts, dice);
   }
 
-  async #sendUntilAnswered(letter: Letter, facts: Counted): Promise<Answer | undefined> {
-    const { dice, copies, signal } = this.#options;
+  async #sendUntilAnswered(letter: Letter, facts: Counted, dice: Dice): Promise<Answer | undefined> {
+    const { copies, signal } = this.#options;
     while (!signal.aborted) {
       const copy = dice.pick(copies());
       if (copy !== undefined) {

@@ -11,6 +11,8 @@ export interface Dice {
   /** One of them; undefined where there is none. */
   pick<T>(items: readonly T[]): T | undefined;
   shuffle<T>(items: readonly T[]): T[];
+  /** Dice of its own for what goes on beside, or draws more or less often: what is drawn here afterwards is the same. */
+  fork(): Dice;
 }
 
 /** What runs side by side takes dice of its own, so that each draws the same whatever the others do. */
@@ -27,5 +29,6 @@ export function diceOf(seed: number): Dice {
       const left = [...items];
       return items.flatMap(() => left.splice(whole(0, left.length - 1), 1));
     },
+    fork: () => diceOf(whole(0, 2 ** 48)),
   };
 }

@@ -1,10 +1,14 @@
 import type { ResourceState } from "evenkeel";
+import type { StateAnswer } from "../routes/state.ts";
+import type { DeliveryCounts } from "./delivery.ts";
 import type { FaultCounts } from "./faults.ts";
 
 /** What a run has recorded, and all that the judge goes by. Moments (`at`, `…AtMs`) are epoch milliseconds of this machine. */
 export interface Facts {
   readonly groups: readonly GroupFacts[];
   readonly requests: readonly RequestFacts[];
+  /** What was done to them on their way. */
+  readonly deliveries: DeliveryCounts;
   /** What keys that had been answered got for another body. */
   readonly mismatches: readonly MismatchFacts[];
   /** What the workers wrote of themselves, in the order of the log. */
@@ -15,12 +19,18 @@ export interface Facts {
   readonly rows: readonly RowSeen[];
   /** What was said of the leader, by the lease itself and by each copy's `/state`, in the order in which it was heard. */
   readonly leaders: readonly LeaderSeen[];
+  /** Each time that a copy took itself for the leader. */
+  readonly beliefs: readonly BeliefSeen[];
   /** The highest epoch of each group's writes, each time it was looked at. */
   readonly epochs: readonly EpochSeen[];
   /** Writes under epochs of former leaders, made for the purpose. */
   readonly probes: readonly ProbeFacts[];
   /** What was done to workers and copies. */
   readonly faults: FaultCounts;
+  /** The workers that were killed or frozen. */
+  readonly strikes: readonly Strike[];
+  /** How long a worker may be silent before it is replaced, in milliseconds. */
+  readonly staleMs: number;
   /** Changes of the leader that a fault forced. */
   readonly takeovers: readonly TakeoverFacts[];
   /** Copies that ended although nobody had ended them, or did not end well when they were asked to. */
@@ -84,11 +94,15 @@ export interface WorkerLine {
   readonly why?: string;
 }
 
-/** A worker that lives: it runs, or is frozen. */
-export interface WorkerProcess {
+/** A worker that was killed or frozen. */
+export interface Strike {
   readonly group: string;
   readonly id: string;
   readonly incarnation: number;
+}
+
+/** A worker that lives: it runs, or is frozen. */
+export interface WorkerProcess extends Strike {
   readonly pid: number;
 }
 
@@ -101,6 +115,8 @@ export interface RowSeen {
   readonly version: number;
   readonly fencingToken: number;
   readonly externalId?: string;
+  /** What its last change was for. */
+  readonly reason?: string;
   /** For how long it had not beaten, in milliseconds; absent where it never had. */
   readonly silentMs?: number;
 }
@@ -111,6 +127,16 @@ export interface LeaderSeen {
   readonly by: string;
   readonly identity: string;
   readonly epoch: number;
+}
+
+export interface BeliefSeen {
+  /** The copy; one that was started again is another one. */
+  readonly by: string;
+  /** What it leads as. */
+  readonly identity: string;
+  readonly epoch: number;
+  /** The newest epoch that the lease had had before the copy was asked. */
+  readonly newest: number;
 }
 
 export interface EpochSeen {
@@ -159,23 +185,4 @@ export interface GroupSnapshot {
 export interface CopySnapshot {
   readonly name: string;
   readonly state?: StateAnswer;
-}
-
-/** The part of `/state` that the judge reads. */
-export interface StateAnswer {
-  readonly copy: string;
-  readonly leader: { readonly identity: string; readonly epoch: number } | null;
-  readonly groups: readonly {
-    readonly name: string;
-    readonly generation: number;
-    readonly observedGeneration: number;
-    readonly desired: number;
-    readonly converged: boolean;
-    readonly resources: readonly {
-      readonly id: string;
-      readonly incarnation: number;
-      readonly state: ResourceState;
-      readonly externalId?: string;
-    }[];
-  }[];
 }

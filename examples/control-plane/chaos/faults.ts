@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { signalIfThere } from "../processes.ts";
-import type { Copy } from "./copy.ts";
+import { type Copy, startAgain } from "./copy.ts";
 import { type Dice, diceOf } from "./dice.ts";
-import type { TakeoverFacts } from "./facts.ts";
+import type { Strike, TakeoverFacts, WorkerProcess } from "./facts.ts";
+import type { Cut } from "./ledger-proxy.ts";
 import { until } from "./patience.ts";
 import { workerProcesses } from "./worker-processes.ts";
 
@@ -18,9 +19,17 @@ export interface FaultCounts {
   resetCuts: number;
 }
 
+/** Before any. */
+export const NO_FAULTS: Readonly<FaultCounts> = {
+  ...{ killedWorkers: 0, frozenWorkers: 0, killedLeaders: 0, killedCopies: 0 },
+  ...{ frozenLeaders: 0, swallowedCuts: 0, heldCuts: 0, resetCuts: 0 },
+};
+
 export interface FaultOptions {
   readonly copies: readonly Copy[];
   readonly seed: number;
+  /** What is counted on. */
+  readonly counts: FaultCounts;
   /** Who leads, by the lease. */
   readonly leader: () => Promise<string | undefined>;
   /** Whether a resource is being made. */
@@ -31,6 +40,7 @@ export interface FaultOptions {
   readonly staleMs: number;
   /** How long the lease of who leads lasts, in milliseconds. */
   readonly leaseMs: number;
+  readonly onStrike: (strike: Strike) => void;
   readonly onTakeover: (takeover: TakeoverFacts) => void;
   readonly say: (what: string) => void;
   /** Aborts when no new fault is to be begun. */
@@ -50,33 +60,31 @@ const STRIKE_WITHIN_MS = 1_500;
 const MOST_STRIKES = 3;
 const STABLE_MS = 600_000;
 
-/** How often a copy is started that ends before it answers. */
-const STARTS = 3;
-
 /** Faults of the workers and of the copies, side by side, of the copies one at a time, until the signal; then it mends what they did. */
-export async function injectFaults(options: FaultOptions): Promise<FaultCounts> {
-  const counts: FaultCounts = {
-    ...{ killedWorkers: 0, frozenWorkers: 0, killedLeaders: 0, killedCopies: 0 },
-    ...{ frozenLeaders: 0, swallowedCuts: 0, heldCuts: 0, resetCuts: 0 },
-  };
+export async function injectFaults(options: FaultOptions): Promise<void> {
   await Promise.all([
-    faultsOfWorkers({ ...options, dice: diceOf(options.seed + 1) }, counts),
-    faultsOfCopies({ ...options, dice: diceOf(options.seed + 2) }, counts),
+    faultsOfWorkers({ ...options, dice: diceOf(options.seed + 1) }),
+    faultsOfCopies({ ...options, dice: diceOf(options.seed + 2) }),
   ]);
-  return counts;
 }
 
-async function faultsOfWorkers({ dice, folder, staleMs, say, signal }: WithDice, counts: FaultCounts): Promise<void> {
+async function faultsOfWorkers({ dice: all, folder, staleMs, counts, onStrike, say, signal }: WithDice): Promise<void> {
   const thaws: Promise<unknown>[] = [];
   const spared = sparing();
+  const strike = ({ pid, ...worker }: WorkerProcess, how: "SIGKILL" | "SIGSTOP"): void => {
+    // Before it: nothing may be seen of it sooner.
+    onStrike(worker);
+    signalIfThere(pid, how);
+    spared.count(`${worker.group}/${worker.id}`);
+  };
   for (let turn = 0; !signal.aborted; turn += 1) {
+    const dice = all.fork();
     const workers = dice.shuffle(workerProcesses(folder)).filter(({ group, id }) => spared.admits(`${group}/${id}`));
     if (turn % 3 === 1) {
       const [frozen] = workers;
       if (frozen !== undefined) {
         say(`freezes ${frozen.id}#${frozen.incarnation}`);
-        signalIfThere(frozen.pid, "SIGSTOP");
-        spared.count(`${frozen.group}/${frozen.id}`);
+        strike(frozen, "SIGSTOP");
         counts.frozenWorkers += 1;
         // Until after it was replaced.
         thaws.push(
@@ -88,10 +96,7 @@ async function faultsOfWorkers({ dice, folder, staleMs, say, signal }: WithDice,
     } else {
       const killed = workers.slice(0, dice.whole(1, 3));
       if (killed.length > 0) say(`kills ${killed.map(({ id, incarnation }) => `${id}#${incarnation}`).join(", ")}`);
-      for (const { group, id, pid } of killed) {
-        signalIfThere(pid, "SIGKILL");
-        spared.count(`${group}/${id}`);
-      }
+      for (const worker of killed) strike(worker, "SIGKILL");
       counts.killedWorkers += killed.length;
     }
     await sleep(dice.between(1_000, 3_000), undefined, { signal }).catch(() => {});
@@ -112,38 +117,38 @@ function sparing() {
   };
 }
 
-type Fault = (options: WithDice, counts: FaultCounts) => Promise<void>;
+type Fault = (options: WithDice) => Promise<void>;
 
 const FAULTS: readonly Fault[] = [
-  (options, counts) => cutLeader(options, "hold", () => (counts.heldCuts += 1)),
+  (options) => cutLeader(options, "hold", "heldCuts"),
   freezeLeader,
   killLeader,
-  (options, counts) => cutLeader(options, "swallow", () => (counts.swallowedCuts += 1)),
+  (options) => cutLeader(options, "swallow", "swallowedCuts"),
   killCopy,
-  (options, counts) => cutLeader(options, "reset", () => (counts.resetCuts += 1)),
+  (options) => cutLeader(options, "reset", "resetCuts"),
 ];
 
-async function faultsOfCopies(options: WithDice, counts: FaultCounts): Promise<void> {
+async function faultsOfCopies(options: WithDice): Promise<void> {
   const { dice, signal } = options;
   // Each kind once before one comes again.
   for (let left: Fault[] = []; !signal.aborted; ) {
     if (left.length === 0) left = dice.shuffle(FAULTS);
-    await left.shift()?.(options, counts);
+    await left.shift()?.({ ...options, dice: dice.fork() });
     await sleep(dice.between(300, 1_500), undefined, { signal }).catch(() => {});
   }
 }
 
-async function killLeader(options: WithDice, counts: FaultCounts): Promise<void> {
+async function killLeader(options: WithDice): Promise<void> {
   const leader = await leaderAtWork(options);
   if (leader === undefined) return;
   options.say(`kills the leader, ${leader.name}`);
   await leader.kill();
-  counts.killedLeaders += 1;
+  options.counts.killedLeaders += 1;
   await anotherLeads(options, "kill", leader);
   await startAgain(leader);
 }
 
-async function killCopy({ copies, dice, leader, say }: WithDice, counts: FaultCounts): Promise<void> {
+async function killCopy({ copies, dice, leader, counts, say }: WithDice): Promise<void> {
   const leading = await leader();
   const copy = dice.pick(copies.filter(({ name, url }) => name !== leading && url !== undefined));
   if (copy === undefined) return;
@@ -154,23 +159,23 @@ async function killCopy({ copies, dice, leader, say }: WithDice, counts: FaultCo
   await startAgain(copy);
 }
 
-async function freezeLeader(options: WithDice, counts: FaultCounts): Promise<void> {
+async function freezeLeader(options: WithDice): Promise<void> {
   const leader = await leaderAtWork(options);
   if (leader === undefined) return;
   options.say(`freezes the leader, ${leader.name}`);
   leader.freeze();
-  counts.frozenLeaders += 1;
+  options.counts.frozenLeaders += 1;
   await anotherLeads(options, "freeze", leader);
   await sleep(options.dice.between(0, 1_500));
   leader.thaw();
 }
 
-async function cutLeader(options: WithDice, how: "swallow" | "hold" | "reset", count: () => void): Promise<void> {
+async function cutLeader(options: WithDice, how: Cut, counter: keyof FaultCounts): Promise<void> {
   const leader = await leaderAtWork(options);
   if (leader === undefined) return;
   options.say(`cuts the ledger off from the leader, ${leader.name} (${how})`);
   leader.proxy.cut(how);
-  count();
+  options.counts[counter] += 1;
   await anotherLeads(options, `cut off, ${how}`, leader);
   await sleep(options.dice.between(0, 1_500));
   leader.proxy.heal();
@@ -198,9 +203,4 @@ async function anotherLeads(
   const tookMs = Math.round(performance.now() - since);
   onTakeover({ fault, former: name, ...(isOver ? { tookMs } : {}) });
   say(isOver ? `another copy leads after ${(tookMs / 1_000).toFixed(1)} s` : "no other copy leads");
-}
-
-/** One that did not start has said so; what it lacked may be there the next time. */
-export async function startAgain(copy: Copy): Promise<void> {
-  for (let tries = 1; tries <= STARTS && copy.url === undefined; tries += 1) await copy.start().catch(() => {});
 }

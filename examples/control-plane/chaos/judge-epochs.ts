@@ -1,4 +1,4 @@
-import type { Facts, LeaderSeen, RowSeen, Snapshot } from "./facts.ts";
+import type { Facts, RowSeen, Snapshot } from "./facts.ts";
 
 /**
  * Signs of a write of a former leader, as far as a ledger tells: one that was made for the purpose and not fenced; a group whose epoch
@@ -56,8 +56,8 @@ function rowsThatWentBack(rows: readonly RowSeen[]): string[] {
   return wrong;
 }
 
-/** Epochs that two copies led under, and copies that went back to an earlier one. */
-export function splitLeaders(leaders: readonly LeaderSeen[]): string[] {
+/** Epochs that two copies led under, copies that went back to an earlier one, and copies that led on after a later one. */
+export function splitLeaders({ leaders, beliefs }: Pick<Facts, "leaders" | "beliefs">): string[] {
   const wrong = new Set<string>();
   const identities = new Map<number, string>();
   const highest = new Map<string, number>();
@@ -68,6 +68,13 @@ export function splitLeaders(leaders: readonly LeaderSeen[]): string[] {
     const before = highest.get(by) ?? 0;
     if (epoch < before) wrong.add(`${by} went from epoch ${before} back to ${epoch}`);
     highest.set(by, Math.max(before, epoch));
+  }
+  for (const { by, identity, epoch, newest } of beliefs) {
+    const other = identities.get(epoch);
+    if (other !== undefined && other !== identity)
+      wrong.add(`epoch ${epoch} is led by ${other}, and ${by} leads it, too`);
+    identities.set(epoch, other ?? identity);
+    if (epoch < newest) wrong.add(`${by} still led under epoch ${epoch} when epoch ${newest} had come`);
   }
   return [...wrong];
 }

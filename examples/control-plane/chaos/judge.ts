@@ -1,5 +1,6 @@
 import type { Facts } from "./facts.ts";
 import { splitLeaders, staleWrites } from "./judge-epochs.ts";
+import { needlessReplacements } from "./judge-replacements.ts";
 import { differentAnswers, doubledEffects } from "./judge-requests.ts";
 import { restlessness, unsettled } from "./judge-settling.ts";
 import { untried } from "./judge-trial.ts";
@@ -20,9 +21,10 @@ export function judge(facts: Facts): Verdict[] {
     { check: "all answers to one key are the same", wrong: differentAnswers(facts.requests, facts.mismatches) },
     { check: "one effect per key", wrong: doubledEffects(facts.groups, facts.settled) },
     { check: "no incarnation is started twice", wrong: startedTwice(facts.lines) },
+    { check: "no worker is replaced without need", wrong: needlessReplacements(facts) },
     { check: "nothing runs that the ledger has not heard of", wrong: strangers(facts.strangers) },
     { check: "no stale write is accepted", wrong: staleWrites(facts) },
-    { check: "one leader per epoch", wrong: splitLeaders(facts.leaders) },
+    { check: "one leader per epoch", wrong: splitLeaders(facts) },
     {
       check: "another copy leads when the leader is gone",
       wrong: facts.takeovers.flatMap(({ fault, former, tookMs }) =>

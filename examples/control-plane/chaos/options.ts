@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 export interface ChaosOptions {
   /** The ledger's URL; a PostgreSQL of the run's own where there is none. */
   readonly store?: string;
-  /** How long there are faults, in seconds. */
+  /** How long there are faults at least, in seconds; longer where one kind has not come yet. */
   readonly seconds: number;
   readonly copies: number;
   /** How many workers there are at first. */

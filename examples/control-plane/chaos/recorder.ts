@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { LedgerStore } from "evenkeel";
 import type { Copy } from "./copy.ts";
-import type { EpochSeen, Facts, LeaderSeen, ProbeFacts, RowSeen, WorkerProcess } from "./facts.ts";
+import type { BeliefSeen, EpochSeen, Facts, LeaderSeen, ProbeFacts, RowSeen, WorkerProcess } from "./facts.ts";
 import { probeStaleWrites } from "./probe.ts";
 import { CALL, ELECTION, rowSeen, stateOf, textOf } from "./snapshot.ts";
 import { workerProcesses } from "./worker-processes.ts";
@@ -27,6 +27,7 @@ export interface RecorderOptions {
 export class Recorder {
   readonly rows: RowSeen[] = [];
   readonly leaders: LeaderSeen[] = [];
+  readonly beliefs: BeliefSeen[] = [];
   readonly epochs: EpochSeen[] = [];
   readonly probes: ProbeFacts[] = [];
   readonly strangers: WorkerProcess[] = [];
@@ -69,9 +70,9 @@ export class Recorder {
   }
 
   /** What it has recorded. */
-  facts(): Pick<Facts, "rows" | "leaders" | "epochs" | "probes" | "strangers"> {
-    const { rows, leaders, epochs, probes, strangers } = this;
-    return { rows, leaders, epochs, probes, strangers };
+  facts(): Pick<Facts, "rows" | "leaders" | "beliefs" | "epochs" | "probes" | "strangers"> {
+    const { rows, leaders, beliefs, epochs, probes, strangers } = this;
+    return { rows, leaders, beliefs, epochs, probes, strangers };
   }
 
   async #repeat(everyMs: number, look: () => Promise<void>): Promise<void> {
@@ -90,10 +91,10 @@ export class Recorder {
       this.epochs.push({ group, epoch });
       await this.#lookAtRows(group);
       if (epoch === (this.#probed.get(group) ?? 0)) continue;
-      this.#probed.set(group, epoch);
       const former = new Set(this.leaders.map((seen) => seen.epoch).filter((other) => other < epoch));
       const epochs = [0, ...[...former].slice(-FORMER_EPOCHS)];
       this.probes.push(...(await probeStaleWrites(store, { group, seen: epoch, epochs })));
+      this.#probed.set(group, epoch);
     }
     for (const process of processes)
       if (!this.#known.has(nameOf(process)) && !this.strangers.some(({ pid }) => pid === process.pid))
@@ -116,8 +117,11 @@ export class Recorder {
 
   async #lookAtCopy({ name, url, life }: Copy): Promise<void> {
     if (url === undefined) return;
+    const newest = this.leaders.findLast(({ by }) => by === "lease")?.epoch ?? 0;
     const [state, metrics] = await Promise.all([stateOf({ name, url }), textOf(`${url}/metrics`)]);
     if (state?.leader) this.#hear(life, state.leader);
+    const epoch = state?.leads ?? undefined;
+    if (epoch !== undefined) this.beliefs.push({ by: life, identity: name, epoch, newest });
     if (state?.groups.every((group) => group.converged && group.observedGeneration === group.generation))
       this.#convergedAt = performance.now();
     this.#longestMs = Math.max(this.#longestMs, performance.now() - this.#convergedAt);

@@ -2,19 +2,20 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type LedgerStore, ResourceLedger } from "evenkeel";
-import { type Reply, send } from "./client.ts";
 import { runClients } from "./clients.ts";
-import { Copy } from "./copy.ts";
+import { Copy, startAgain, startPatiently } from "./copy.ts";
 import { Delivery } from "./delivery.ts";
-import { diceOf } from "./dice.ts";
-import type { Facts, MismatchFacts, RequestFacts, Snapshot, TakeoverFacts } from "./facts.ts";
-import { injectFaults, startAgain } from "./faults.ts";
+import { endsBehind, endsWhen } from "./endings.ts";
+import type { Facts, RequestFacts, Snapshot, Strike, TakeoverFacts } from "./facts.ts";
+import { injectFaults, NO_FAULTS } from "./faults.ts";
+import { sendForgeries } from "./forgeries.ts";
 import { judge } from "./judge.ts";
 import { otherEpochs } from "./judge-epochs.ts";
 import { type Expected, FRESH_MS, unsettled } from "./judge-settling.ts";
+import { isAllTried } from "./judge-trial.ts";
 import { startLedgerProxy } from "./ledger-proxy.ts";
 import { addressOf, type ChaosOptions } from "./options.ts";
-import { PATIENCE_MS, until } from "./patience.ts";
+import { PATIENCE_MS, patiently, until } from "./patience.ts";
 import { Recorder } from "./recorder.ts";
 import { countsOf, type Report } from "./report.ts";
 import { CALL, ELECTION, takeSnapshot } from "./snapshot.ts";
@@ -23,6 +24,8 @@ import { workerLines } from "./worker-processes.ts";
 /** So short that there is something to watch, and so long that a busy machine keeps up. */
 const LEASE_MS = 3_000;
 const STALE_MS = 2 * FRESH_MS;
+/** How much longer there are faults where one kind has not come yet: on a busy machine each takes its time. */
+const MOST_LONGER_MS = 3 * PATIENCE_MS;
 /** Replacements of what ended again and again wait longest. */
 const SETTLES_WITHIN_MS = 2 * PATIENCE_MS;
 /** Some resyncs of the control plane. */
@@ -49,8 +52,10 @@ export async function runChaos(options: RunOptions): Promise<Report> {
   const crashes: string[] = [];
   const requests: RequestFacts[] = [];
   const takeovers: TakeoverFacts[] = [];
+  const strikes: Strike[] = [];
+  const faults = { ...NO_FAULTS };
 
-  await new ResourceLedger({ store, group: names.listed }).setDesired([]);
+  await patiently(() => new ResourceLedger({ store, group: names.listed }).setDesired([]));
   const copies = await Promise.all(
     Array.from({ length: options.copies }, async (_, n) => {
       const proxy = await startLedgerProxy(addressOf(url));
@@ -64,12 +69,12 @@ export async function runChaos(options: RunOptions): Promise<Report> {
   const began = performance.now();
   const tell = (what: string): void =>
     say(`${((performance.now() - began) / 1_000).toFixed(1).padStart(5)} s  ${what}`);
-  await Promise.all(copies.map((copy) => copy.start()));
+  await Promise.all(copies.map(startPatiently));
   const recorder = new Recorder({
     ...{ store, groups, copies, folder },
     onLeader: ({ identity, epoch }) => tell(`${identity} leads, epoch ${epoch}`),
   });
-  const snapshot = (): Promise<Snapshot> => takeSnapshot({ store, groups, copies, folder });
+  const snapshot = (): Promise<Snapshot> => patiently(() => takeSnapshot({ store, groups, copies, folder }));
   recorder.start();
 
   const ids = Array.from({ length: desired }, (_, n) => `${names.numbered}-${n}`);
@@ -83,23 +88,27 @@ export async function runChaos(options: RunOptions): Promise<Report> {
   const generationOf = (name: string) => first.groups.find((group) => group.name === name)?.generation ?? 0;
   tell(`${first.processes.length} workers run; chaos begins`);
 
-  const over = endsAfter(seconds * 1_000, signal);
-  const giveUp = endsAfter(seconds * 1_000 + 2 * PATIENCE_MS, signal);
-  const delivery = new Delivery({
-    copies: () => copies.flatMap(({ name, url }) => (url === undefined ? [] : [{ name, url }])),
-    ...{ dice: diceOf(seed), signal: giveUp, onDone: (request) => void requests.push(request) },
+  const over = endsWhen(() => isAllTried({ faults, deliveries: delivery.counts, requests, ...recorder.facts() }), {
+    ...{ leastMs: seconds * 1_000, mostMs: seconds * 1_000 + MOST_LONGER_MS, signal },
   });
-  const [faults, asked] = await Promise.all([
+  const running = () => copies.flatMap(({ name, url }) => (url === undefined ? [] : [{ name, url }]));
+  const delivery = new Delivery({
+    copies: running,
+    onDone: (request) => void requests.push(request),
+    signal: endsBehind(over, 2 * PATIENCE_MS),
+  });
+  const isCreatingIn = async (group: string): Promise<boolean> =>
+    (await store.resources.list({ group, states: ["PENDING"], limit: 1 }, CALL)).length > 0;
+  const [overAt, asked] = await Promise.all([
     injectFaults({
-      ...{ copies, seed, folder, staleMs: STALE_MS, leaseMs: LEASE_MS, say: tell, signal: over },
-      leader: async () => (await store.leases.get(ELECTION, CALL))?.holder,
-      isCreating: async () => {
-        const rows = await Promise.all(
-          groups.map((group) => store.resources.list({ group, states: ["PENDING"], limit: 1 }, CALL)),
-        );
-        return rows.flat().length > 0;
-      },
+      ...{ copies, seed, folder, staleMs: STALE_MS, leaseMs: LEASE_MS, counts: faults, say: tell, signal: over },
+      leader: () => patiently(async () => (await store.leases.get(ELECTION, CALL))?.holder),
+      isCreating: () => patiently(async () => (await Promise.all(groups.map(isCreatingIn))).includes(true)),
+      onStrike: (strike) => void strikes.push(strike),
       onTakeover: (takeover) => void takeovers.push(takeover),
+    }).then(() => {
+      tell("the faults are over");
+      return performance.now();
     }),
     runClients({
       ...{ delivery, seed, run, signal: over },
@@ -107,24 +116,10 @@ export async function runChaos(options: RunOptions): Promise<Report> {
       listed: { name: names.listed, generation: generationOf(names.listed) },
     }),
   ]);
-  const overAt = performance.now();
-  tell("the faults are over");
   for (const copy of copies) await startAgain(copy);
   await delivery.settle();
 
-  const mismatches: MismatchFacts[] = [];
-  for (const letter of asked.forgeries) {
-    const [copy] = copies;
-    if (copy?.url === undefined) break;
-    const addressee = { name: copy.name, url: copy.url };
-    let reply: Reply | undefined;
-    // Nobody may be able to say yet.
-    await until(async () => {
-      reply = await send(addressee, letter);
-      return reply.kind === "answer";
-    });
-    mismatches.push({ key: letter.key, status: reply?.kind === "answer" ? reply.answer.status : 0 });
-  }
+  const mismatches = await sendForgeries(asked.forgeries, running);
   const settled = await settle(snapshot, new Map(asked.groups.map(({ name, expected }) => [name, expected])));
   const settledAfterMs = Math.round(performance.now() - overAt);
   tell("and now it is left alone");
@@ -138,7 +133,8 @@ export async function runChaos(options: RunOptions): Promise<Report> {
 
   const facts: Facts = {
     ...recorder.facts(),
-    ...{ groups: asked.groups, requests, mismatches, faults, takeovers, crashes, settled, later },
+    ...{ groups: asked.groups, requests, deliveries: delivery.counts, mismatches, crashes, settled, later },
+    ...{ faults, strikes, staleMs: STALE_MS, takeovers },
     lines: workerLines(folder),
   };
   const checks = judge(facts);
@@ -167,13 +163,4 @@ async function settle(snapshot: () => Promise<Snapshot>, expected: Expected): Pr
     { withinMs: SETTLES_WITHIN_MS, everyMs: 300 },
   );
   return last ?? snapshot();
-}
-
-/** Aborts after a time, or with the other. Not by `AbortSignal.any`: on Node 20 a timeout that nothing else holds may be collected. */
-function endsAfter(ms: number, signal: AbortSignal): AbortSignal {
-  const ending = new AbortController();
-  const timer = setTimeout(() => ending.abort(), ms);
-  signal.addEventListener("abort", () => ending.abort(), { once: true });
-  timer.unref();
-  return ending.signal;
 }

@@ -1,6 +1,7 @@
 import { type LedgerStore, ResourceLedger } from "evenkeel";
+import type { StateAnswer } from "../routes/state.ts";
 import type { Addressee } from "./delivery.ts";
-import type { CopySnapshot, GroupSnapshot, RowSeen, Snapshot, StateAnswer } from "./facts.ts";
+import type { CopySnapshot, GroupSnapshot, RowSeen, Snapshot } from "./facts.ts";
 import { workerProcesses } from "./worker-processes.ts";
 
 /** The name of the lease of who leads. */
@@ -49,10 +50,11 @@ async function groupSnapshot(store: LedgerStore, group: string): Promise<GroupSn
 export function rowSeen(
   row: Omit<RowSeen, "at" | "silentMs"> & { readonly readAt: number; readonly lastHeartbeatAt?: number },
 ): RowSeen {
-  const { readAt: at, group, id, incarnation, state, version, fencingToken, externalId, lastHeartbeatAt } = row;
+  const { readAt: at, group, id, incarnation, state, version, fencingToken, externalId, reason, lastHeartbeatAt } = row;
   return {
     ...{ at, group, id, incarnation, state, version, fencingToken },
     ...(externalId === undefined ? {} : { externalId }),
+    ...(reason === undefined ? {} : { reason }),
     ...(lastHeartbeatAt === undefined ? {} : { silentMs: at - lastHeartbeatAt }),
   };
 }
