@@ -110,13 +110,18 @@ export interface ResourceSummary {
   readonly heartbeatAgeMs?: number;
 }
 
+/** At most 50 of each. */
 export interface ExecutionsSummary {
-  /** At most 50 of each. */
   readonly running: readonly ExecutionSummary[];
   readonly abandoned: readonly ExecutionSummary[];
   /** The last that began, newest first, whatever became of them. */
   readonly recent: readonly ExecutionSummary[];
+  /** Of which there are others besides. */
+  readonly more: readonly ExecutionsPart[];
 }
+
+/** A list of executions. */
+export type ExecutionsPart = "running" | "abandoned" | "recent";
 
 export interface ExecutionSummary {
   /** The record's id, a digest of 64 hex digits; its first 16 are the `keyHash` of events. */

@@ -1,14 +1,18 @@
 import { digest } from "../../src/digest.ts";
 import type { ExecutionView } from "../../src/store.ts";
-import type { ExecutionSummary, ExecutionsSummary } from "./dashboard-update.ts";
+import type { ExecutionSummary, ExecutionsPart, ExecutionsSummary } from "./dashboard-update.ts";
 import { sparedLook } from "./spared-look.ts";
 import type { StoreReader } from "./store-reader.ts";
 import type { StoreTime } from "./store-time.ts";
 
+const PARTS: readonly ExecutionsPart[] = ["running", "abandoned", "recent"];
+/** So many of each are told of. */
 const MOST = 50;
+/** One more is asked for, which tells whether there are more. */
+const ASKED = MOST + 1;
 
 /** Records as the store gave them. */
-type ExecutionsFound = Readonly<Record<keyof ExecutionsSummary, readonly ExecutionView[]>>;
+type ExecutionsFound = Readonly<Record<ExecutionsPart, readonly ExecutionView[]>>;
 
 /** Looks at executions: those that run, those that fell silent, and the last that began. */
 export function executionsLook(read: StoreReader, time: StoreTime): () => Promise<ExecutionsFound> {
@@ -24,13 +28,13 @@ export function executionsLook(read: StoreReader, time: StoreTime): () => Promis
   };
   // Records come with their outcomes, which nobody looks at here.
   const recentOnes = sparedLook(
-    () => timed((store, call) => store.executions.recent({ limit: MOST }, call)),
+    () => timed((store, call) => store.executions.recent({ limit: ASKED }, call)),
     (views) => views.reduce((sum, view) => sum + (view.status === "completed" ? view.outcome.bytes.byteLength : 0), 0),
   );
   return async () => {
     const [running, abandoned, recent] = await Promise.all([
-      timed((store, call) => store.executions.list({ status: "running", limit: MOST }, call)),
-      timed((store, call) => store.executions.list({ status: "abandoned", limit: MOST }, call)),
+      timed((store, call) => store.executions.list({ status: "running", limit: ASKED }, call)),
+      timed((store, call) => store.executions.list({ status: "abandoned", limit: ASKED }, call)),
       recentOnes(),
     ]);
     return { running, abandoned, recent };
@@ -38,10 +42,13 @@ export function executionsLook(read: StoreReader, time: StoreTime): () => Promis
 }
 
 /** What a page is told of them. */
-export function executionsOf({ running, abandoned, recent }: ExecutionsFound, time: StoreTime): ExecutionsSummary {
-  const shown = (views: readonly ExecutionView[]): ExecutionSummary[] =>
-    views.map((view) => executionSummary(view, time));
-  return { running: shown(running), abandoned: shown(abandoned), recent: shown(recent) };
+export function executionsOf(found: ExecutionsFound, time: StoreTime): ExecutionsSummary {
+  const shown = (part: ExecutionsPart): ExecutionSummary[] =>
+    found[part].slice(0, MOST).map((view) => executionSummary(view, time));
+  return {
+    ...{ running: shown("running"), abandoned: shown("abandoned"), recent: shown("recent") },
+    more: PARTS.filter((part) => found[part].length > MOST),
+  };
 }
 
 /** When a record was read, by the store's clock: so long before it expires. Of one that runs nothing tells it. */

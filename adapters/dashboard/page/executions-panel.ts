@@ -1,4 +1,4 @@
-import type { DashboardProblem, ExecutionSummary, ExecutionsSummary } from "../dashboard-update.ts";
+import type { DashboardProblem, ExecutionSummary, ExecutionsPart, ExecutionsSummary } from "../dashboard-update.ts";
 import type { Actions } from "./actions.ts";
 import { ageCell, type Cell, type Column, dataTable, sinceCell, textCell } from "./data-table.ts";
 import { countText, durationText } from "./duration-text.ts";
@@ -9,8 +9,6 @@ import type { Part } from "./part.ts";
 
 /** So many digits of a digest tell executions apart for people, and are what events call `keyHash`. */
 const SHORT = 16;
-/** The server tells no more of each. */
-const MOST = 50;
 
 /** A record, and the server's time at which it was seen. */
 interface Row extends ExecutionSummary {
@@ -41,8 +39,7 @@ export function executionsPanel(actions: Actions | undefined): Part<{
     element: section,
     show({ executions, problem }, now) {
       setProblem(problem, executions, now);
-      for (const part of lists)
-        part.show(executions && { rows: executions.data[part.kind], at: executions.at }, timeOf(now));
+      for (const part of lists) part.show(executions, timeOf(now));
     },
     tick(now) {
       for (const part of lists) part.tick(timeOf(now));
@@ -161,18 +158,18 @@ function releaseColumn(actions: Actions | undefined): readonly Column<Row>[] {
   return [{ label: "Release", kind: "action", cell }];
 }
 
-function list(kind: keyof ExecutionsSummary, title: string, empty: string, columns: readonly Column<Row>[]) {
+function list(kind: ExecutionsPart, title: string, empty: string, columns: readonly Column<Row>[]) {
   const count = element("span", { class: "count" });
   const table = dataTable<Row>({ caption: `Executions: ${title}`, columns, keyOf: ({ id }) => id, empty });
   return {
-    kind,
     element: element("div", { class: "part", "data-part": kind }, element("h3", {}, `${title} `, count), table.element),
-    show(read: { readonly rows: readonly ExecutionSummary[]; readonly at: number } | undefined, now: number) {
-      const { rows, at } = read ?? { rows: [], at: 0 };
-      table.setEmpty(read === undefined ? "Not known: they could not be read yet." : empty);
-      setText(count, read === undefined ? "" : rows.length < MOST ? countText(rows.length) : `the first ${MOST}`);
+    show(executions: LastGood<ExecutionsSummary> | undefined, now: number) {
+      const rows = executions?.data[kind] ?? [];
+      const isCut = executions?.data.more.includes(kind) ?? false;
+      table.setEmpty(executions === undefined ? "Not known: they could not be read yet." : empty);
+      setText(count, executions === undefined ? "" : `${isCut ? "the first " : ""}${countText(rows.length)}`);
       table.show(
-        rows.map((row) => ({ ...row, seenAt: at })),
+        rows.map((row) => ({ ...row, seenAt: executions?.at ?? 0 })),
         now,
       );
     },

@@ -1,5 +1,6 @@
 import type { Page } from "playwright-core";
 import { expect, it } from "vitest";
+import { withIdempotency } from "../../../src/index.ts";
 import { useChromium } from "../../support/chromium.ts";
 import { describeChromium } from "../../support/engines.ts";
 import { until } from "../../support/until.ts";
@@ -132,6 +133,18 @@ describeChromium("the page of the dashboard, over ten thousand resources", () =>
     await expect.poll(cards).toEqual(names.slice(40, 50));
     await page.locator(".card", { hasText: "group-41" }).click();
     await expect.poll(() => page.locator(".card[aria-current] .name").allTextContents()).toEqual(["group-41"]);
+    expect(faults).toEqual([]);
+  });
+
+  it("says whether the executions that it shows are all", async () => {
+    const pay = withIdempotency(async () => "paid", { store: ledger(), operation: "pay" });
+    for (let n = 0; n < 50; n += 1) await pay("x", { key: `k-${n}` });
+    const { url } = await serve();
+    const { page, faults } = await browser.open(url);
+    const heading = page.locator('[data-part="recent"] h3');
+    await expect.poll(() => heading.textContent()).toBe("Recent 50");
+    await pay("x", { key: "k-50" });
+    await expect.poll(() => heading.textContent()).toBe("Recent the first 50");
     expect(faults).toEqual([]);
   });
 });

@@ -166,6 +166,18 @@ describe("what a page is told", () => {
     await expect.poll(() => watching.last?.executions?.running).toEqual([]);
   });
 
+  it("of executions says of which there are more than it tells of", async () => {
+    const { store, server } = await servedBoard();
+    const pay = withIdempotency(async () => "paid", { store, operation: "pay" });
+    for (let n = 0; n < 50; n += 1) await pay("x", { key: `k-${n}` });
+    const watching = server.watch();
+    await expect.poll(() => watching.last?.executions?.recent).toHaveLength(50);
+    expect(watching.last?.executions?.more).toEqual([]);
+    await pay("x", { key: "k-50" });
+    await expect.poll(() => watching.last?.executions?.more).toEqual(["recent"]);
+    expect(watching.last?.executions?.recent).toHaveLength(50);
+  });
+
   it("of a division tells who has left and holds shards still, and of no election that is none", async () => {
     const { store, server } = await servedBoard();
     const lease = (name: string, holder: string) =>
@@ -306,7 +318,7 @@ describe("a ledger that does not answer", () => {
       { name: "web", generation: 1, observedGeneration: 0, desired: 3, conditions: [], isHere: false },
     ]);
     expect(window).toEqual({ group: "web", rows: [] });
-    expect(executions).toEqual({ running: [], abandoned: [], recent: [] });
+    expect(executions).toEqual({ running: [], abandoned: [], recent: [], more: [] });
     expect(elections).toBeUndefined();
     expect(problems).toEqual([
       { of: "groups", group: "web", code: "STORE_UNAVAILABLE" },
