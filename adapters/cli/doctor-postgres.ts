@@ -2,7 +2,7 @@ import type { Clock } from "../../src/clock.ts";
 import { EvenkeelError } from "../../src/errors.ts";
 import type { PostgresDriver, PostgresRow } from "../stores/postgres-driver.ts";
 import { isDenied } from "../stores/postgres-errors.ts";
-import { namesOf, type PostgresNames } from "../stores/postgres-names.ts";
+import { DEFAULT_TABLE_PREFIX, namesOf, type PostgresNames } from "../stores/postgres-names.ts";
 import { ownPool } from "../stores/postgres-pool.ts";
 import { findLedger } from "../stores/postgres-schema.ts";
 import { type Check, type Examination, examine, together } from "./doctor-check.ts";
@@ -28,7 +28,7 @@ interface TimedSubject extends PostgresSubject {
  * @throws EvenkeelError `STORE_UNAVAILABLE` when it can't be asked, also without a driver.
  */
 export async function examinePostgres(url: string, options: PostgresExaminationOptions): Promise<Examination> {
-  const { prefix = "evenkeel_", clock, limits, timeoutMs, signal } = options;
+  const { prefix = DEFAULT_TABLE_PREFIX, clock, limits, timeoutMs, signal } = options;
   const driver = ownPool(url, { clock, listenUrl: undefined });
   try {
     const ask = asking(driver, clock, timeoutMs);

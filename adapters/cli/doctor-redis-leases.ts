@@ -1,11 +1,10 @@
 import { RedisKeys } from "../stores/redis-keys.ts";
+import { isLeaseText } from "../stores/redis-lease-scripts.ts";
 import { textOfReply } from "../stores/redis-reply.ts";
 import { found, type Verdict } from "./doctor-check.ts";
 import type { ScannedRedis } from "./doctor-redis-records.ts";
 import { MOST_IDS, unreadableLeasesVerdict } from "./doctor-unreadable.ts";
 
-/** A lease as `redis-lease-scripts.ts` packs it: epoch, renewals, duration and when it lapses, then nonce and holder. */
-const LEASE = /^1 (\d{1,16}) (\d{1,16}) (\d{1,16}) (\d{1,16}) \S* \S*$/;
 const SCANNED_AT_ONCE = 500;
 
 /** Looks at the leases by HSCAN: it holds nobody up, and sees what lists leave out. */
@@ -29,16 +28,9 @@ export async function unreadableRedisLeases({ ask, prefix, limits }: ScannedRedi
     const [next, pairs] = page;
     cursor = textOfReply(next);
     for (let at = 0; at < pairs.length; at += 2) {
-      if (!isLease(textOfReply(pairs[at + 1]))) unreadable.add(textOfReply(pairs[at]));
+      if (!isLeaseText(textOfReply(pairs[at + 1]))) unreadable.add(textOfReply(pairs[at]));
     }
     seen += pairs.length / 2;
   } while (cursor !== "0" && seen < limits.records && unreadable.size < MOST_IDS);
   return unreadableLeasesVerdict([...unreadable].sort(), `the hash ${leases}`);
-}
-
-function isLease(packed: string): boolean {
-  const [, ...numbers] = LEASE.exec(packed) ?? [];
-  const [epoch = 0, renewals = -1, durationMs = 0, expiresAt = -1] = numbers.map(Number);
-  const isWhole = [epoch, renewals, durationMs, expiresAt].every(Number.isSafeInteger);
-  return isWhole && epoch > 0 && renewals >= 0 && durationMs > 0 && expiresAt >= 0;
 }

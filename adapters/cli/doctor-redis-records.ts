@@ -1,4 +1,6 @@
 import type { AskRedis } from "../stores/redis-client.ts";
+import { HEAD_BYTES, isRecordHead } from "../stores/redis-execution-record.ts";
+import { RedisKeys } from "../stores/redis-keys.ts";
 import { textOfReply } from "../stores/redis-reply.ts";
 import type { Verdict } from "./doctor-check.ts";
 import type { DoctorLimits } from "./doctor-limits.ts";
@@ -11,15 +13,11 @@ export interface ScannedRedis {
   readonly limits: DoctorLimits;
 }
 
-/** The head of a record, see `redis-execution-record.ts`. A longer one is not read. */
-const HEAD =
-  /^1 [0-9a-f]{64} [rc] \d+ \d+ \d+ \d+ (0|1|value|error|tombstone) (-|\d+) \d+ \d+ \d+ \d+ \d+ \d+ \d+ (-|\d+) (-|\d+)\n/;
-const HEAD_BYTES = 400;
 const SCANNED_AT_ONCE = 500;
 
 /** Looks at the heads of the records of executions, by SCAN: it holds nobody up, and sees what lists leave out. */
 export async function unreadableRedisRecords({ ask, prefix, limits }: ScannedRedis): Promise<Verdict> {
-  const pattern = `${prefix.replace(/[\\*?[\]]/g, "\\$&")}{???}:x:*`;
+  const pattern = new RedisKeys(prefix).records;
   const unreadable: string[] = [];
   let cursor = "0";
   let seen = 0;
@@ -34,7 +32,7 @@ export async function unreadableRedisRecords({ ask, prefix, limits }: ScannedRed
       const id = key.slice(-64);
       const head = heads[at] as string;
       // Empty: it has expired since.
-      if (head !== "" && !(HEAD.test(head) && head.startsWith(`1 ${id} `))) unreadable.push(id);
+      if (head !== "" && !isRecordHead(head, id)) unreadable.push(id);
     }
   } while (cursor !== "0" && seen < limits.records && unreadable.length < MOST_IDS);
   return unreadableVerdict([...new Set(unreadable)].sort());

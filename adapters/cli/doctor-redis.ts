@@ -2,6 +2,7 @@ import type { Clock } from "../../src/clock.ts";
 import { connectRedis } from "../open/redis-client.ts";
 import type { AskRedis } from "../stores/redis-client.ts";
 import { redisClientOf } from "../stores/redis-client-detection.ts";
+import { DEFAULT_KEY_PREFIX } from "../stores/redis-keys.ts";
 import { textOfReply } from "../stores/redis-reply.ts";
 import { type Check, type Examination, examine, reasonOf } from "./doctor-check.ts";
 import type { DoctorLimits } from "./doctor-limits.ts";
@@ -32,7 +33,7 @@ export async function examineRedis(url: string, options: RedisExaminationOptions
   try {
     const [ask] = redisClientOf("the first argument", client).primaries();
     if (ask === undefined) throw new Error("the client has no server");
-    const subject = { ask, prefix: options.prefix ?? "evenkeel:", clock, limits, ...(await settingsOf(ask)) };
+    const subject = { ask, prefix: options.prefix ?? DEFAULT_KEY_PREFIX, clock, limits, ...(await settingsOf(ask)) };
     return await examine(subject, CHECKS, signal);
   } finally {
     disconnect();

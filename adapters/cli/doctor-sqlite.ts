@@ -2,8 +2,9 @@ import { accessSync, constants, existsSync, statfsSync, statSync } from "node:fs
 import { basename, dirname } from "node:path";
 import { setSynchronous } from "../stores/sqlite-durability.ts";
 import { openSqlite, prepare, readValue, type SqliteHandle } from "../stores/sqlite-handle.ts";
+import { SOUND_LEASE } from "../stores/sqlite-leases.ts";
 import { READABLE } from "../stores/sqlite-rows.ts";
-import { migrateSchema, tablesOf } from "../stores/sqlite-schema.ts";
+import { DEFAULT_TABLE_PREFIX, migrateSchema, tablesOf } from "../stores/sqlite-schema.ts";
 import { type Check, type Examination, examine, FINE, found, type Verdict } from "./doctor-check.ts";
 import { kindOfFileSystem } from "./doctor-file-systems.ts";
 import type { DoctorLimits } from "./doctor-limits.ts";
@@ -28,7 +29,7 @@ export async function examineSqlite(file: string, options: SqliteExaminationOpti
   const handle = await openSqlite(file);
   try {
     handle.exec("PRAGMA busy_timeout = 50");
-    const { limits, prefix = "evenkeel_" } = options;
+    const { limits, prefix = DEFAULT_TABLE_PREFIX } = options;
     return await examine({ handle, file, prefix, limits }, CHECKS, options.signal);
   } finally {
     handle.close();
@@ -212,12 +213,10 @@ function unreadable({ handle, prefix }: SqliteSubject): Verdict {
 
 function unreadableLeases({ handle, prefix }: SqliteSubject): Verdict {
   const { leases } = tablesOf(prefix);
-  const numbers = ["epoch", "renewals", "duration_ms", "expires_at"];
-  const whole = numbers.map(
-    (column) => `typeof(${column}) = 'integer' AND abs(${column}) <= ${Number.MAX_SAFE_INTEGER}`,
-  );
-  const sound = ["typeof(holder) || typeof(nonce) = 'texttext'", ...whole].join(" AND ");
-  const rows = prepare(handle, `SELECT name FROM ${leases} WHERE NOT (${sound}) ORDER BY name LIMIT ${MOST_IDS}`).all();
+  const rows = prepare(
+    handle,
+    `SELECT name FROM ${leases} WHERE NOT (${SOUND_LEASE}) ORDER BY name LIMIT ${MOST_IDS}`,
+  ).all();
   return unreadableLeasesVerdict(
     (rows as { name: unknown }[]).map(({ name }) => String(name)),
     `the table ${leases}`,

@@ -1,6 +1,9 @@
 import { createHash } from "node:crypto";
 import { misconfigured } from "./postgres-errors.ts";
 
+/** What names begin with, unless it is said otherwise. */
+export const DEFAULT_TABLE_PREFIX = "evenkeel_";
+
 /** Where a ledger is looked for and made. */
 export interface LedgerPlace {
   readonly prefix: string;

@@ -12,7 +12,7 @@ import {
 } from "./postgres-driver.ts";
 import { postgresExecutions } from "./postgres-executions.ts";
 import { postgresLeases } from "./postgres-leases.ts";
-import { acceptPrefix } from "./postgres-names.ts";
+import { acceptPrefix, DEFAULT_TABLE_PREFIX } from "./postgres-names.ts";
 import { PostgresNotifications } from "./postgres-notifications.ts";
 import { pgliteDriver } from "./postgres-pglite.ts";
 import { ownPool, userPool } from "./postgres-pool.ts";
@@ -86,7 +86,7 @@ export function postgresStore(
   acceptOptions("postgresStore", OPTIONS, options);
   const { migrate = true, storeKeys = true, clock = systemClock, random = systemRandom } = options;
   const listen = options.listen ?? !isPostgresPool(poolOrUrl);
-  const place = { prefix: acceptPrefix(options.tablePrefix ?? "evenkeel_"), schema: options.schema };
+  const place = { prefix: acceptPrefix(options.tablePrefix ?? DEFAULT_TABLE_PREFIX), schema: options.schema };
   const driver = driverFor(poolOrUrl, { clock, listenUrl: typeof listen === "string" ? listen : undefined });
   const connection = new PostgresConnection({ driver, clock, random, place, migrate });
   const notifications = new PostgresNotifications({ connection, clock, random, listen: listen !== false });

@@ -88,3 +88,14 @@ local function outcome(status, r) return {status, str(now), r.raw} end
 -- Nobody waits less safely because a hint may not be sent.
 local function wake(channel) redis.pcall('PUBLISH', channel, '') end
 `;
+
+const HEAD =
+  /^1 [0-9a-f]{64} [rc] \d+ \d+ \d+ \d+ (0|1|value|error|tombstone) (-|\d+) \d+ \d+ \d+ \d+ \d+ \d+ \d+ (-|\d+) (-|\d+)\n/;
+
+/** No head has more bytes. */
+export const HEAD_BYTES = 400;
+
+/** Whether a record that begins so can be read by its head, for who looks at many without what they hold. */
+export function isRecordHead(text: string, id: string): boolean {
+  return HEAD.test(text) && text.startsWith(`1 ${id} `);
+}

@@ -8,6 +8,9 @@
  */
 export const BUCKETS = 1_024;
 
+/** What all keys begin with, unless it is said otherwise. */
+export const DEFAULT_KEY_PREFIX = "evenkeel:";
+
 /** The names of the keys of a ledger. No text of a user is ever part of one. */
 export class RedisKeys {
   readonly #prefix: string;
@@ -18,6 +21,11 @@ export class RedisKeys {
 
   record(id: string): string {
     return `${this.#bucket(bucketOf(id))}:x:${id}`;
+  }
+
+  /** The keys of all records, as a pattern of SCAN. */
+  get records(): string {
+    return `${this.#prefix.replace(/[\\*?[\]]/g, "\\$&")}{???}:x:*`;
   }
 
   steps(id: string): string {

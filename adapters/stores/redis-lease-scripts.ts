@@ -141,3 +141,13 @@ export const LEASE_SCRIPTS = {
   get: GET,
   list: LIST,
 } as const satisfies Record<string, RedisScript>;
+
+const LEASE = /^1 (\d{1,16}) (\d{1,16}) (\d{1,16}) (\d{1,16}) \S* \S*$/;
+
+/** Whether a lease can be read, as the scripts judge it. */
+export function isLeaseText(packed: string): boolean {
+  const [, ...numbers] = LEASE.exec(packed) ?? [];
+  const [epoch = 0, renewals = -1, durationMs = 0, expiresAt = -1] = numbers.map(Number);
+  const isWhole = [epoch, renewals, durationMs, expiresAt].every(Number.isSafeInteger);
+  return isWhole && epoch > 0 && renewals >= 0 && durationMs > 0 && expiresAt >= 0;
+}

@@ -7,7 +7,7 @@ import type { Ioredis } from "./redis-client-ioredis.ts";
 import type { NodeRedis } from "./redis-client-node.ts";
 import { RedisConnection } from "./redis-connection.ts";
 import { type RedisDurability, redisExecutions } from "./redis-executions.ts";
-import { RedisKeys } from "./redis-keys.ts";
+import { DEFAULT_KEY_PREFIX, RedisKeys } from "./redis-keys.ts";
 import { redisLeases } from "./redis-leases.ts";
 import { redisResources } from "./redis-resources.ts";
 import { RedisWakeups } from "./redis-wakeups.ts";
@@ -69,7 +69,7 @@ const OPTIONS: OptionRules = {
  */
 export function redisStore(client: NodeRedis | Ioredis, options: RedisStoreOptions = {}): LedgerStore {
   acceptOptions("redisStore", OPTIONS, options);
-  const { keyPrefix = "evenkeel:", storeKeys = true, allowEviction = false, durability, onEvent } = options;
+  const { keyPrefix = DEFAULT_KEY_PREFIX, storeKeys = true, allowEviction = false, durability, onEvent } = options;
   const clock = options.clock ?? systemClock;
   const redis = redisClientOf("the first argument", client);
   const listening = options.subscriber === undefined ? undefined : redisClientOf("subscriber", options.subscriber);

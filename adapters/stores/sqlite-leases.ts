@@ -19,6 +19,13 @@ const KEPT_AFTER_LAPSE_MS = 3_600_000;
 /** How many of them each acquisition deletes, so that names that nobody asks for again don't stay for ever. */
 const SWEPT_PER_ACQUISITION = 2;
 
+const WHOLE = ["epoch", "renewals", "duration_ms", "expires_at"].map(
+  (column) => `typeof(${column}) = 'integer' AND abs(${column}) <= ${Number.MAX_SAFE_INTEGER}`,
+);
+
+/** Whether a row of the leases can be read, as a condition. */
+export const SOUND_LEASE = ["typeof(holder) || typeof(nonce) = 'texttext'", ...WHOLE].join(" AND ");
+
 export interface SqliteLeasesOptions {
   readonly connection: SqliteConnection;
   readonly tables: SqliteTables;
@@ -37,8 +44,7 @@ export function sqliteLeases({ connection, tables, clock }: SqliteLeasesOptions)
     remove: `DELETE FROM ${leases} WHERE name = ?`,
     // What can't be read stays. The epochs are counted elsewhere.
     sweep: `DELETE FROM ${leases} WHERE rowid IN (SELECT rowid FROM ${leases} WHERE expires_at <= ? AND
-      typeof(holder) || typeof(nonce) = 'texttext' AND
-      typeof(epoch) || typeof(renewals) || typeof(duration_ms) || typeof(expires_at) = 'integerintegerintegerinteger'
+      ${SOUND_LEASE}
       LIMIT ${SWEPT_PER_ACQUISITION})`,
     // Not LIKE: a prefix may hold its wildcards.
     list: `SELECT * FROM ${leases} WHERE substr(name, 1, length(?)) = ? ORDER BY name`,

@@ -3,6 +3,9 @@ import { isInTransaction, misconfigured, readValue, type SqliteHandle } from "./
 /** The schema that this version reads and writes. */
 const VERSION = 1;
 
+/** What the names of tables begin with, unless it is said otherwise. */
+export const DEFAULT_TABLE_PREFIX = "evenkeel_";
+
 /** The names of the tables of one ledger. */
 export interface SqliteTables {
   readonly schema: string;

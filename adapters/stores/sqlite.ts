@@ -8,7 +8,7 @@ import { sqliteExecutions } from "./sqlite-executions.ts";
 import { isSqliteHandle, type SqliteHandle } from "./sqlite-handle.ts";
 import { sqliteLeases } from "./sqlite-leases.ts";
 import { sqliteResources } from "./sqlite-resources.ts";
-import { tablesOf } from "./sqlite-schema.ts";
+import { DEFAULT_TABLE_PREFIX, tablesOf } from "./sqlite-schema.ts";
 
 export type { SqliteHandle, SqliteStatement, SqliteValue } from "./sqlite-handle.ts";
 
@@ -78,7 +78,7 @@ export function sqliteStore(fileOrHandle: string | SqliteHandle, options: Sqlite
   }
   const { synchronous = "full", migrate = true, storeKeys = true } = options;
   const { clock = systemClock, random = systemRandom } = options;
-  const tables = tablesOf(options.tablePrefix ?? "evenkeel_");
+  const tables = tablesOf(options.tablePrefix ?? DEFAULT_TABLE_PREFIX);
   const connection = new SqliteConnection(isFile ? absolute(fileOrHandle) : fileOrHandle, {
     clock,
     random,
