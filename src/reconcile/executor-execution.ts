@@ -6,6 +6,8 @@ import type { Step, StepOutcome } from "./step.ts";
 export interface ExecuteOptions {
   /** Ends callbacks that run, at once: the leadership is gone. */
   readonly signal?: AbortSignal | undefined;
+  /** Whether the leadership goes on under which the steps were decided. Defaults to always. */
+  readonly lasts?: () => boolean;
   /** Tells callbacks that run to end, and gives them a moment to say what they did: the time to stop is over. */
   readonly stop?: AbortSignal | undefined;
   /** What has not begun by then never does, and is told so at once: nobody waits for the rest any more. */

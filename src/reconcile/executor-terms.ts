@@ -58,6 +58,8 @@ export interface Acting<Spec> {
   readonly writer: RowWriter;
   /** Ends callbacks that run, at once. */
   readonly signal: AbortSignal | undefined;
+  /** Whether the leadership goes on under which the steps were decided. */
+  readonly lasts: () => boolean;
   /** Tells callbacks that run to end. */
   readonly stop: AbortSignal | undefined;
 }

@@ -11,15 +11,15 @@ export type Written =
 
 /** Makes a row. */
 export function make<Spec>(acting: Acting<Spec>, write: Extract<RowWrite, { kind: "create" }>): Promise<Written> {
-  return send(acting, write.id, undefined, write.state, () => acting.writer.write(write));
+  return begin(acting, () => send(acting, write.id, undefined, write.state, () => acting.writer.write(write)));
 }
 
 /** Changes a row that is as it was read. */
 export function change<Spec>(acting: Acting<Spec>, row: ResourceRow, changed: RowChange): Promise<Written> {
-  return send(acting, row.id, row.state, changed.state, () => acting.writer.update(row, changed));
+  return begin(acting, () => send(acting, row.id, row.state, changed.state, () => acting.writer.update(row, changed)));
 }
 
-/** Changes a row whose lease is ours. Unless the change says otherwise, the lease is given up. */
+/** Changes a row whose lease is ours, by what was done under it. Unless the change says otherwise, the lease is given up. */
 export function changeHeld<Spec>(acting: Acting<Spec>, row: ResourceRow, changed: RowChange): Promise<Written> {
   return send(acting, row.id, row.state, changed.state, () => acting.writer.updateHeld(row, changed));
 }
@@ -48,6 +48,11 @@ export async function unheld<Spec>({ terms }: Acting<Spec>, row: ResourceRow): P
   const isHeld = found.leaseExpiresAt !== undefined && found.leaseExpiresAt > found.readAt;
   if (isHeld || found.version !== row.version) return { status: "ended", verdict: { result: "lost", row: found } };
   return { status: "applied", row: found };
+}
+
+/** What was decided under one leadership is not begun under another. */
+async function begin<Spec>({ lasts }: Acting<Spec>, write: () => Promise<Written>): Promise<Written> {
+  return lasts() ? write() : { status: "ended", verdict: { result: "fenced" } };
 }
 
 async function send<Spec>(

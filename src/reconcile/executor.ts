@@ -62,6 +62,7 @@ export class Executor<Spec = unknown> {
       terms: this.#terms,
       writer: this.#writer,
       signal: options.signal,
+      lasts: options.lasts ?? (() => true),
       stop: options.stop,
     };
     const runCalling = async (step: CallingStep): Promise<Verdict> => {

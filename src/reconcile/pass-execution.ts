@@ -14,6 +14,8 @@ export interface PassBounds {
   /** Tells callbacks that run to end, and gives them a moment to say what they did. */
   readonly signal?: AbortSignal | undefined;
   readonly mayBegin: () => boolean;
+  /** Whether the leadership goes on under which the steps were decided. */
+  readonly lasts: () => boolean;
   /** Who may end the waiting. Absent: everything is waited for. */
   readonly interruption?: Interruption | undefined;
   /** With an interruption: epoch milliseconds by our clock after which nobody waits, because something else is due. */
@@ -90,7 +92,7 @@ export class PassExecution<Spec> {
   /** @throws EvenkeelError `STORE_UNAVAILABLE` once all that was begun has settled. */
   async execute(
     steps: readonly Step[],
-    { signal, mayBegin, interruption, untilAt }: PassBounds,
+    { signal, mayBegin, lasts, interruption, untilAt }: PassBounds,
   ): Promise<PassOutcomes> {
     if (steps.length === 0) return { outcomes: [], isCut: false };
     let isCut = false;
@@ -114,7 +116,8 @@ export class PassExecution<Spec> {
         signal: this.#settings.leader?.signal,
         stop: signal,
         cut: cutOff.signal,
-        mayBegin: () => !isCut && mayBegin(),
+        lasts,
+        mayBegin: () => !isCut && lasts() && mayBegin(),
       })
       .finally(() => {
         this.#listeners.delete(listener);

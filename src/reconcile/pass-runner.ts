@@ -36,7 +36,11 @@ export interface PassTerms {
  * The same, and the leadership that it began under. It ends with it: what was asked and concluded under one leadership is not acted on
  * under a later one, before which others may have led.
  */
-type LedTerms = PassTerms & { readonly leadership: Leadership };
+type LedTerms = PassTerms & {
+  readonly leadership: Leadership;
+  /** The ledger knows of a later leader. */
+  readonly isRefused: boolean;
+};
 
 /** What a pass came to: whether it got on, had nothing to do, or tried and got nowhere. */
 export interface PassResult {
@@ -94,7 +98,7 @@ export class PassRunner<Spec> {
   }
 
   async plan(terms: PassTerms): Promise<Plan> {
-    const found = await this.#survey.look(this.#lookTerms(this.#led(terms), "dry"));
+    const found = await this.#survey.look(this.#lookTerms(this.#asked(terms), "dry"));
     const { hash, steps, held } = found.composition;
     const { wakeAt } = this.#nextPasses.asFound(found);
     return {
@@ -109,27 +113,25 @@ export class PassRunner<Spec> {
 
   async run(terms: PassTerms): Promise<PassResult> {
     terms.signal?.throwIfAborted();
-    const led = this.#led(terms);
-    await this.#begin(led);
+    const led = await this.#begun(terms);
     const stopwatch = new Stopwatch(this.#settings.clock);
     return this.#carryOut(await this.#survey.look(this.#lookTerms(led, "real")), led, stopwatch);
   }
 
   /** @throws EvenkeelError `INVALID_OPTIONS` if the plan is another one by now. */
   async approve(terms: PassTerms, hash: string): Promise<PassResult> {
-    const led = this.#led(terms);
-    await this.#begin(led);
+    const led = await this.#begun(terms);
     const stopwatch = new Stopwatch(this.#settings.clock);
     return this.#carryOut(await this.#survey.look(this.#lookTerms(led, "dry"), hash), led, stopwatch);
   }
 
   async status(terms: PassTerms): Promise<GroupStanding> {
-    const found = await this.#survey.reread(this.#lookTerms(this.#led(terms), "dry"));
+    const found = await this.#survey.reread(this.#lookTerms(this.#asked(terms), "dry"));
     return this.#standing.status(found, { isPaused: this.#hooks.isPaused() });
   }
 
   async explain(id: string, terms: PassTerms): Promise<Explanation[]> {
-    const asked = this.#lookTerms(this.#led(terms), "dry");
+    const asked = this.#lookTerms(this.#asked(terms), "dry");
     const { isBlind } = this.#standing;
     const lookTerms: LookTerms = { ...asked, blockedBy: () => asked.blockedBy() ?? (isBlind ? "unknown" : undefined) };
     const { composition } = await this.#survey.reread(lookTerms);
@@ -145,6 +147,11 @@ export class PassRunner<Spec> {
 
   metrics(): MetricSample[] {
     return this.#notes.metrics.samples();
+  }
+
+  /** What the last pass concluded is of the past: others may look after the group now, and say so in the ledger. */
+  forgetConcluded(): void {
+    this.#standing.forgetConcluded();
   }
 
   /** What the last pass measured is not so any more, as far as we know. */
@@ -179,7 +186,8 @@ export class PassRunner<Spec> {
     const { mayBegin = () => true, signal, interruption, leadership } = terms;
     const { outcomes, isCut } = await this.#execution.execute(steps, {
       signal,
-      mayBegin: () => mayBegin() && leadership.lasts() && !this.#hooks.isPaused(),
+      mayBegin: () => mayBegin() && !this.#hooks.isPaused(),
+      lasts: () => leadership.lasts(),
       interruption,
       untilAt: this.#nextPasses.untilAt(found),
     });
@@ -192,8 +200,9 @@ export class PassRunner<Spec> {
     const lookTerms = this.#lookTerms(terms, "real");
     const after = await this.#survey.review(lookTerms, found);
     const isPaused = this.#hooks.isPaused();
-    const isFenced = found.isFenced || outcomes.some(({ result }) => result === "fenced");
-    const ending = { isPaused, isFenced, isActing: lookTerms.blockedBy() === undefined };
+    const isFenced = found.isFenced || terms.isRefused || outcomes.some(({ result }) => result === "fenced");
+    const isActing = lookTerms.blockedBy() === undefined;
+    const ending = { isPaused, isFenced, isActing, epoch: leadership.epoch };
     const { wanted, states } = after;
     const { drift } = after.composition;
     const converged = isConverged(after);
@@ -237,17 +246,24 @@ export class PassRunner<Spec> {
     return [steps.filter((step) => !isEarly.has(step)), early];
   }
 
-  #led(terms: PassTerms): LedTerms {
-    return { ...terms, leadership: presentLeadership(this.#settings.leader) };
+  /** Of those who only ask. */
+  #asked(terms: PassTerms): LedTerms {
+    return { ...terms, leadership: presentLeadership(this.#settings.leader), isRefused: false };
   }
 
-  async #begin({ leadership }: LedTerms): Promise<void> {
-    if (!leadership.lasts()) return;
+  /** Of a pass, which makes its epoch known. */
+  async #begun(terms: PassTerms): Promise<LedTerms> {
+    const asked = this.#asked(terms);
+    const { leadership } = asked;
+    if (!leadership.lasts()) return asked;
     if (leadership.epoch !== this.#epoch) this.forgetEmptyAnswers();
     this.#epoch = leadership.epoch;
-    if (this.#hooks.isPaused()) return;
+    if (this.#hooks.isPaused()) return asked;
     for (const error of await this.#epochs.raise(leadership.epoch ?? 0))
       this.#hooks.emit({ type: "pass_failed", error });
+    const { isRefused } = this.#epochs;
+    if (isRefused) this.#notes.metrics.fenced();
+    return { ...asked, isRefused };
   }
 
   #takeGeneration(generation: number): void {

@@ -15,11 +15,10 @@ type Terms = Pick<ReconcilerSettings<never>, "store" | "name" | "shards" | "cloc
  */
 export class RaisedEpochs {
   readonly #settings: Terms;
-  /** The leader's at the last raise; 0 where there is none, which fences nobody. */
+  /** The leader's that the ledger knows; 0 where there is none, which fences nobody. */
   #leader = 0;
   /** Of the shards that were ours at the last raise. */
   #shards: ReadonlyMap<string, number> = new Map();
-  /** The last raise was a former leader's, whom the ledger refuses anything. */
   #isRefused = false;
 
   constructor(settings: Terms) {
@@ -37,12 +36,18 @@ export class RaisedEpochs {
     const known = held.filter(isKnown);
     const fences = held.filter((fence) => !isKnown(fence));
     const errors: unknown[] = [];
+    this.#isRefused = false;
     for (let from = 0; from < fences.length; from += MOST_A_BATCH)
       known.push(...(await this.#raise(epoch, fences.slice(from, from + MOST_A_BATCH), errors)));
     if (fences.length > 0) this.#shards = new Map(known.map(({ name, epoch }) => [name, epoch]));
     // A new leader's goes with those of the shards; alone where no shard has come, or none that can be read.
-    if (epoch !== this.#leader) await this.#send(epoch, []);
+    if (epoch !== this.#leader && !this.#isRefused) await this.#send(epoch, []);
     return errors;
+  }
+
+  /** The last raise was a former leader's, whom the ledger refuses anything. It is asked anew by the next: a ledger may forget. */
+  get isRefused(): boolean {
+    return this.#isRefused;
   }
 
   /** @returns those that the ledger knows now. Of some it may know a later holder: what we write under them is refused. */
@@ -70,8 +75,8 @@ export class RaisedEpochs {
     const send = (call: StoreCall) => store.resources.apply(request, call);
     const { status } = await storeOperation({ clock, random, budgetMs: storeTimeoutMs, send });
     this.#isRefused = status === "fenced";
-    this.#leader = epoch;
-    return status === "decided";
+    if (!this.#isRefused) this.#leader = epoch;
+    return !this.#isRefused;
   }
 
   /** Whether the slot's shard has come since the last raise: what is known of the slot was read before. */

@@ -118,24 +118,28 @@ export class ReconcilerLoop {
 
   /** @returns milliseconds until the next pass. */
   async #pass(): Promise<number> {
-    const { leader, name, clock, resyncIntervalMs } = this.#settings;
+    const { leader, resyncIntervalMs } = this.#settings;
     this.#noteStall();
-    if (leader !== undefined && !leader.isLeader()) {
+    const mayLead = (): boolean => leader === undefined || (leader.isLeader() && !leader.signal.aborted);
+    const pollMs = Math.min(LEADERSHIP_POLL_MS, resyncIntervalMs);
+    if (!mayLead()) {
       this.#lastEpoch = undefined;
       this.#work.forgetMeasured();
-      return Math.min(LEADERSHIP_POLL_MS, resyncIntervalMs);
+      return pollMs;
     }
-    if (leader !== undefined && leader.epoch !== this.#lastEpoch) {
-      this.#lastEpoch = leader.epoch;
-      this.#grace.begin();
-      // From its end on it is looked for the next one.
-      this.#endFollowing();
-      this.#endFollowing = onAbort(leader.signal, () => this.wake());
-    }
+    this.#noteLeadership();
+    const nextMs = await this.#reconcile();
+    return mayLead() ? nextMs : Math.min(nextMs, pollMs);
+  }
+
+  /** @returns milliseconds until the next pass. */
+  async #reconcile(): Promise<number> {
+    const { name, clock, resyncIntervalMs } = this.#settings;
     const { report, progress, isBlind, retryAt, dueAt } = await this.#work.pass({
       graceLeftMs: () => {
-        // Also a stall in the middle of the pass may have kept beats from being seen.
+        // Also a stall in the middle of the pass may have kept beats from being seen; and it may have waited for one that was asked for.
         this.#noteStall();
+        this.#noteLeadership();
         return this.#grace.leftMs();
       },
       interruption: this.#interruption(),
@@ -164,6 +168,17 @@ export class ReconcilerLoop {
         if (isRequested) end();
       },
     };
+  }
+
+  /** Nobody is declared dead soon after an election; from the end of the leadership on it is looked for the next one. */
+  #noteLeadership(): void {
+    const { leader } = this.#settings;
+    const epoch = leader?.epoch;
+    if (leader === undefined || epoch === undefined || epoch === this.#lastEpoch || this.#isEnding) return;
+    this.#lastEpoch = epoch;
+    this.#grace.begin();
+    this.#endFollowing();
+    this.#endFollowing = onAbort(leader.signal, () => this.wake());
   }
 
   #tick(): void {

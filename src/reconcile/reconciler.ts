@@ -1,8 +1,8 @@
 import { type EvenkeelEvent, emitTo } from "../events.ts";
+import type { MetricSample } from "../metric-sample.ts";
 import { acceptOptions, invalidOptions, type OptionRules, rules } from "../option-rules.ts";
 import type { DesiredResource } from "../resources/resource.ts";
 import { ResourceLedger } from "../resources/resource-ledger.ts";
-import type { MetricSample } from "./metric-sample.ts";
 import type { BareEvent } from "./pass-notes.ts";
 import { PassPeriod } from "./pass-period.ts";
 import { type PassResult, PassRunner, type PassTerms } from "./pass-runner.ts";
@@ -161,6 +161,7 @@ export class Reconciler<Spec = unknown> {
     if (this.#isAtRest || this.#period !== period) return;
     this.#isAtRest = true;
     this.#runner.forgetMeasured();
+    this.#runner.forgetConcluded();
     this.#emit({ type: "reconciler_stopped", metrics: this.#metrics });
   }
 

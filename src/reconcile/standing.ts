@@ -17,6 +17,8 @@ export interface Ending {
   readonly isFenced: boolean;
   /** The pass was allowed to act. */
   readonly isActing: boolean;
+  /** Of the leadership that the pass began under, if there was one. */
+  readonly epoch: number | undefined;
 }
 
 /** Says how the group stands: here, and where that is news, in the ledger. */
@@ -67,6 +69,11 @@ export class Standing<Spec> {
     return inOrder([...this.#ofGroup(found), ...this.#own]);
   }
 
+  /** From now on the ledger says how the group stands, until a pass concludes something else. */
+  forgetConcluded(): void {
+    this.#concluded = undefined;
+  }
+
   /** Whether the last pass here could not find out what is desired or what there is. */
   get isBlind(): boolean {
     const blind = ["ObserveFailed", "DesiredFailed"];
@@ -112,9 +119,9 @@ export class Standing<Spec> {
     ending: Ending,
     onChange: (condition: Condition) => void,
   ): Promise<readonly Condition[]> {
-    const before = this.#concluded?.conditions ?? statusOf(found.stored.status).conditions;
+    const before = this.#concluded?.conditions ?? [...statusOf(found.stored.status).conditions, ...this.#own];
     const conditions = this.next(found, ending);
-    this.#concluded = { conditions, epoch: this.#settings.leader?.epoch };
+    this.#concluded = { conditions, epoch: ending.epoch };
     this.#own = conditions.filter((condition) => !isOfGroup(condition));
     for (const condition of conditions) {
       const known = before.find(({ type }) => type === condition.type);
@@ -122,13 +129,13 @@ export class Standing<Spec> {
     }
     if (!ending.isActing || ending.isFenced) return conditions;
     if (!isBlind(found)) this.#observedGeneration = found.generation;
-    await this.#keep(found, conditions);
+    await this.#keep(found, conditions, ending);
     return conditions;
   }
 
   /** The observed generation and the conditions go in one write, and only when they changed. */
-  async #keep({ stored }: Found, conditions: readonly Condition[]): Promise<void> {
-    const { store, name, clock, random, storeTimeoutMs, leader, shards } = this.#settings;
+  async #keep({ stored }: Found, conditions: readonly Condition[], { epoch = 0 }: Ending): Promise<void> {
+    const { store, name, clock, random, storeTimeoutMs, shards } = this.#settings;
     // One member speaks for the group.
     if (shards !== undefined && !shards.owns(name)) return;
     const known = statusOf(stored.status);
@@ -138,7 +145,7 @@ export class Standing<Spec> {
     // Also what another wrote may say it; two who agree would take turns for ever over when it began.
     if (stored.status !== undefined && isSameWord(word, known)) return;
     const status = statusText(word);
-    const request = { group: name, epoch: leader?.epoch ?? 0, writes: [], status };
+    const request = { group: name, epoch, writes: [], status };
     const result = await storeOperation({
       clock,
       random,

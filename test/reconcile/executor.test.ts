@@ -1,4 +1,4 @@
-import type { Fault } from "evenkeel/testing";
+import type { Fault, FaultPlan } from "evenkeel/testing";
 import { describe, expect, it } from "vitest";
 import type { ResourceRecord } from "../../src/resources/resource.ts";
 import {
@@ -177,6 +177,37 @@ describe("a higher epoch", () => {
     await clock.advance(10_000);
     expect(await executed).toMatchObject([{ result: "fenced" }]);
     expect(calls[0]?.context.signal.aborted).toBe(true);
+  });
+});
+
+describe("a leadership that ends, also where the process leads again by then", () => {
+  it("keeps what was decided under it from being begun", async () => {
+    const { process, row, seed, clock, calls } = setUp();
+    const seeded = await seed("PENDING", { lease: { durationMs: 1_000, token: "grant" } });
+    await clock.advance(1_000);
+    let epoch = 1;
+    // While the lease is looked at.
+    const onCall: FaultPlan["onCall"] = ({ operation }) => {
+      if (operation === "resources.list") epoch = 3;
+    };
+    const { executor } = process({}, { plan: { onCall }, gate: { epoch: () => epoch, isAllowed: () => true } });
+    const terms = { mayBegin: () => true, lasts: () => epoch === 1 };
+    expect(await executor.execute([againStep(seeded)], terms)).toMatchObject([{ result: "fenced" }]);
+    expect(calls).toEqual([]);
+    expect((await row()).version).toBe(seeded.version);
+  });
+
+  it("does not keep what was done under it from being written down", async () => {
+    const { process, row } = setUp();
+    let epoch = 1;
+    const create = () => {
+      epoch = 3;
+      return { externalId: "vm-1" };
+    };
+    const { executor } = process({ create }, { gate: { epoch: () => epoch, isAllowed: () => true } });
+    const terms = { mayBegin: () => true, lasts: () => epoch === 1 };
+    expect(await executor.execute([createStep()], terms)).toMatchObject([{ result: "done" }]);
+    expect(await row()).toMatchObject({ state: "PROVISIONED", externalId: "vm-1" });
   });
 });
 

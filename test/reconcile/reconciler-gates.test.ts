@@ -62,6 +62,60 @@ describe("who does not lead", () => {
   });
 });
 
+describe("a leadership that is about to be given up", () => {
+  it("begins nothing in the loop any more, and the next one is looked for within a second", async () => {
+    const { reconciler, leader, clock, ledger, fleet, store, storeCalls } = setUpLed(1, {
+      resyncIntervalMs: 3_600_000,
+    });
+    await ledger.setDesired(1);
+    reconciler.start();
+    await settle(clock);
+    leader.drain();
+    await settle(clock);
+    await ledger.setDesired(2);
+    storeCalls.length = 0;
+    await clock.advance(10_000);
+    expect(storeCalls).toEqual([]);
+    leader.lead(4);
+    await clock.advance(1_000);
+    expect(fleet.ids()).toHaveLength(2);
+    expect((await store.resources.getDesired("web", { timeoutMs: 1_000 })).epoch).toBe(4);
+    await reconciler.stop();
+  });
+});
+
+describe("a leadership that begins while the loop's pass waits for another", () => {
+  it("declares nobody dead for staleAfterMs", async () => {
+    let asked = deferred();
+    asked.resolve();
+    const { reconciler, leader, clock, ledger } = setUpLed(1, {
+      resyncIntervalMs: 3_600_000,
+      actionTimeoutMs: 3_600_000,
+      desired: async () => {
+        await asked.promise;
+        return 1;
+      },
+    });
+    reconciler.start();
+    await settle(clock);
+    await ledger.heartbeat("web-0");
+    asked = deferred();
+    const byHand = reconciler.reconcile();
+    reconciler.wake();
+    await settle(clock);
+    leader.lose();
+    await clock.advance(60_000);
+    leader.lead(3);
+    asked.resolve();
+    await byHand;
+    await settle(clock);
+    expect((await ledger.get("web-0"))?.incarnation).toBe(1);
+    await clock.advance(31_000);
+    expect((await ledger.get("web-0"))?.incarnation).toBe(2);
+    await reconciler.stop();
+  });
+});
+
 describe("a leadership that ends in the middle of a pass", () => {
   it("ends its callbacks, and writes nothing more", async () => {
     const gate = deferred();
@@ -227,9 +281,25 @@ describe("the epoch", () => {
     const report = await reconciler.reconcile();
     expect(report.actions).toEqual([]);
     expect(conditionsOf(report).Fenced).toBe("LaterEpoch");
-    expect(fencedWritesOf(reconciler)).toBe(1);
+    // That it leads, and what is desired.
+    expect(fencedWritesOf(reconciler)).toBe(2);
     expect(fleet.calls).toEqual([]);
     expect((await ledger.desired()).generation).toBe(0);
+  });
+
+  it("that is too low is told at rest, too, in each pass, until the ledger takes it", async () => {
+    const { reconciler, store, leader } = setUpLed(5);
+    await reconciler.setDesired(0);
+    await store.resources.apply({ group: "web", epoch: 6, writes: [] }, { timeoutMs: 1_000 });
+    for (let pass = 1; pass <= 3; pass += 1) {
+      expect(conditionsOf(await reconciler.reconcile()).Fenced).toBe("LaterEpoch");
+      expect(fencedWritesOf(reconciler)).toBe(pass);
+    }
+    expect(conditionsOf(await reconciler.status()).Fenced).toBe("LaterEpoch");
+    leader.lose();
+    leader.lead(7);
+    expect(conditionsOf(await reconciler.reconcile())).toEqual({ Converged: "AsDesired" });
+    expect(fencedWritesOf(reconciler)).toBe(3);
   });
 
   it("keeps a fenced loop from turning fast", async () => {

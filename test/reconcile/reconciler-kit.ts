@@ -57,7 +57,7 @@ export async function settle(clock: ManualClock): Promise<void> {
 }
 
 /** A leadership that a test gives and takes. */
-export function fakeLeader(epoch: number): LeaderGate & { lose(): void; lead(epoch: number): void } {
+export function fakeLeader(epoch: number): LeaderGate & { drain(): void; lose(): void; lead(epoch: number): void } {
   let controller = new AbortController();
   let now: number | undefined = epoch;
   return {
@@ -67,6 +67,10 @@ export function fakeLeader(epoch: number): LeaderGate & { lose(): void; lead(epo
     },
     get signal() {
       return controller.signal;
+    },
+    /** It leads still, and is about to give that up. */
+    drain() {
+      controller.abort(new Error("not the leader for long"));
     },
     lose() {
       now = undefined;

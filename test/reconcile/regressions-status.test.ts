@@ -112,6 +112,23 @@ describe("a status in the ledger", () => {
   });
 });
 
+describe("after a stop", () => {
+  it("status() says of the group what another has written since", async () => {
+    const { reconciler, store, clock, fleet } = setUpReconciler({
+      create: () => Promise.reject(new Error("no")),
+    });
+    await reconciler.setDesired(1);
+    expect((await reconciler.reconcile()).converged).toBe(false);
+    await reconciler.stop();
+    await clock.advance(1_000);
+    const other = new Reconciler({ name: "web", store, clock, ...fleet.callbacks });
+    await other.reconcile();
+    const status = await reconciler.status();
+    expect(status.converged).toBe(true);
+    expect(status.conditions).toEqual((await other.status()).conditions);
+  });
+});
+
 describe("MassStaleness", () => {
   it("does not hold once all replacements of an approved plan beat", async () => {
     const { reconciler, clock, ledger } = setUpReconciler();
