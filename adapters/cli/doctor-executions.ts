@@ -1,9 +1,9 @@
+import { shownName } from "../../src/shown-text.ts";
 import type { ExecutionView } from "../../src/store.ts";
 import { cutText } from "./cut-text.ts";
 import { type Check, FINE, found, type Verdict } from "./doctor-check.ts";
 import type { LedgerSubject } from "./doctor-ledger-subject.ts";
 import { durationText } from "./duration-text.ts";
-import { shownName } from "./shown-text.ts";
 
 /** What can be said of the executions of a ledger. */
 export const EXECUTION_CHECKS: readonly Check<LedgerSubject>[] = [

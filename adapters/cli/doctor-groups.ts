@@ -4,13 +4,13 @@ import { type GroupStatus, statusOf } from "../../src/reconcile/conditions.ts";
 import { LedgerView } from "../../src/reconcile/ledger-view.ts";
 import { isLive } from "../../src/reconcile/slot.ts";
 import { desiredOfText } from "../../src/resources/desired-text.ts";
+import { shownName } from "../../src/shown-text.ts";
 import type { DesiredState, ResourceRow } from "../../src/store.ts";
 import { type Examination, type Finding, reasonOf, type Severity, type Unknown } from "./doctor-check.ts";
 import type { LedgerSubject } from "./doctor-ledger-subject.ts";
 import { durationText } from "./duration-text.ts";
 import { groupNames } from "./resource-rows.ts";
 import { shellWord } from "./shell-word.ts";
-import { shownName } from "./shown-text.ts";
 
 /** Every finding that a group can have. */
 const IDS = [

@@ -1,6 +1,6 @@
+import { shownName } from "../../src/shown-text.ts";
 import type { Examination, Finding, Severity } from "./doctor-check.ts";
 import type { Output } from "./output.ts";
-import { shownName } from "./shown-text.ts";
 
 const ORDER: readonly Severity[] = ["error", "warning", "hint"];
 

@@ -1,9 +1,9 @@
 import { digest } from "../../src/digest.ts";
 import { keyHashOf } from "../../src/idempotency/key.ts";
+import { shownName } from "../../src/shown-text.ts";
 import type { ExecutionView } from "../../src/store.ts";
 import { durationText } from "./duration-text.ts";
 import { momentText } from "./moment-text.ts";
-import { shownName } from "./shown-text.ts";
 import { sizeOf } from "./stored-outcome.ts";
 import type { Column } from "./table-text.ts";
 

@@ -1,5 +1,5 @@
 import { isEvenkeelError } from "../../src/errors.ts";
-import { shownText } from "./shown-text.ts";
+import { shownText } from "../../src/shown-text.ts";
 
 /**
  * What went wrong, in one line, with what the driver said. No secret of the URL is in it.

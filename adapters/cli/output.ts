@@ -1,6 +1,6 @@
 import { turnOfEventLoop } from "../../src/clock.ts";
+import { shownJson, shownText } from "../../src/shown-text.ts";
 import type { Io } from "./io.ts";
-import { shownJson, shownText } from "./shown-text.ts";
 import { type Column, tableParts } from "./table-text.ts";
 
 /** Where a command writes. Nothing that it is given reaches the terminal as a control character. */

@@ -1,4 +1,5 @@
 import { type DesiredEntry, type DesiredSet, desiredOfText } from "../../src/resources/desired-text.ts";
+import { shownName } from "../../src/shown-text.ts";
 import type { ResourceRow } from "../../src/store.ts";
 import { command } from "./command.ts";
 import { durationText } from "./duration-text.ts";
@@ -7,7 +8,6 @@ import { flag, text } from "./option-spec.ts";
 import type { Output } from "./output.ts";
 import { groupNames, incarnationsOf, type ResourceReader } from "./resource-rows.ts";
 import { heartbeatText, leaseText, resourceJson } from "./resource-text.ts";
-import { shownName } from "./shown-text.ts";
 import { lookAtGroup, tellUnreadable, type UnreadableGroup } from "./unreadable-groups.ts";
 import { UsageError } from "./usage-error.ts";
 

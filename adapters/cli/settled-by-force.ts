@@ -1,10 +1,10 @@
 import { type ForcedResult, type ForcedSettlement, settleByForce } from "../../src/idempotency/settle-by-force.ts";
+import { shownName } from "../../src/shown-text.ts";
 import type { ExecutionView } from "../../src/store.ts";
 import type { CommandContext } from "./command.ts";
 import { leaseText, statusText } from "./execution-text.ts";
 import { EXIT } from "./exit-status.ts";
 import { findExecution, type Lookup, noExecutionText } from "./find-execution.ts";
-import { shownName } from "./shown-text.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** What an operator wants to become of a record. */

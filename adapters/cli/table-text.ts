@@ -1,6 +1,6 @@
 import Table from "cli-table3";
+import { shownName } from "../../src/shown-text.ts";
 import { columnsOf, cutText } from "./cut-text.ts";
-import { shownName } from "./shown-text.ts";
 
 /** A column of a table. */
 export interface Column {

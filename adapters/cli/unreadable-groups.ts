@@ -1,6 +1,6 @@
 import { isEvenkeelError } from "../../src/errors.ts";
+import { shownName } from "../../src/shown-text.ts";
 import type { Output } from "./output.ts";
-import { shownName } from "./shown-text.ts";
 
 /** A group of which a record can't be read. */
 export interface UnreadableGroup {

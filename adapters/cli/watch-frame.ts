@@ -1,8 +1,8 @@
 import type { Division } from "../../src/coordination/divisions.ts";
 import { RESOURCE_STATES } from "../../src/resources/resource-state.ts";
+import { shownName } from "../../src/shown-text.ts";
 import { cutText } from "./cut-text.ts";
 import { durationText } from "./duration-text.ts";
-import { shownName } from "./shown-text.ts";
 import { changeText, type WatchChange } from "./watch-change.ts";
 import type { GroupSnapshot } from "./watched-group.ts";
 import type { LedgerSnapshot } from "./watched-ledger.ts";

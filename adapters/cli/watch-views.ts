@@ -1,6 +1,6 @@
+import { shownName } from "../../src/shown-text.ts";
 import { momentText } from "./moment-text.ts";
 import type { Output } from "./output.ts";
-import { shownName } from "./shown-text.ts";
 import { changeText, type WatchChange } from "./watch-change.ts";
 import type { GroupSnapshot } from "./watched-group.ts";
 import { holdersAsChanges, type LedgerSnapshot } from "./watched-ledger.ts";

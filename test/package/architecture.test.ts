@@ -18,7 +18,7 @@ const CONTRACT = [...LEAVES, "src/store.ts", ...RECORDS, "src/option-rules.ts", 
 /** Who may import whom of ours: the first line whose pattern fits a file holds for it. */
 const DIRECTIONS: readonly { readonly files: RegExp; readonly mayImport: readonly (string | RegExp)[] }[] = [
   {
-    files: /^src\/(errors|clock|random|metric-sample|digest|abort-listeners|rejections|sharded-map)\.ts$/,
+    files: /^src\/(errors|clock|random|metric-sample|digest|shown-text|abort-listeners|rejections|sharded-map)\.ts$/,
     mayImport: [],
   },
   { files: /^src\/events\.ts$/, mayImport: ["src/rejections.ts", "src/metric-sample.ts"] },
@@ -62,10 +62,10 @@ const DIRECTIONS: readonly { readonly files: RegExp; readonly mayImport: readonl
     files: /^adapters\/otel\//,
     mayImport: ["src/errors.ts", "src/events.ts", "src/metric-sample.ts", "src/option-rules.ts", /^adapters\/otel\//],
   },
-  // The page runs in browsers: of the server it knows no more than what it is told.
+  // The page runs in browsers: of the server it knows no more than what it is told, and how names are shown.
   {
     files: /^adapters\/dashboard\/page\//,
-    mayImport: ["adapters/dashboard/dashboard-update.ts", /^adapters\/dashboard\/page\//],
+    mayImport: ["adapters/dashboard/dashboard-update.ts", "src/shown-text.ts", /^adapters\/dashboard\/page\//],
   },
   {
     files: /^adapters\/dashboard\//,
@@ -80,6 +80,7 @@ const DIRECTIONS: readonly { readonly files: RegExp; readonly mayImport: readonl
     files: /^adapters\/cli\//,
     mayImport: [
       ...CONTRACT,
+      "src/shown-text.ts",
       /^src\/(idempotency|resources|reconcile|coordination)\//,
       /^adapters\/(cli|open|stores)\//,
     ],

@@ -1,3 +1,4 @@
+import { shownName, shownText } from "../../../src/shown-text.ts";
 import type { DashboardAction, DashboardApproved, DashboardPlan, ExecutionSummary } from "../dashboard-update.ts";
 import { confirmDialog, refusalDialog } from "./confirm-dialog.ts";
 import { countText } from "./duration-text.ts";
@@ -98,7 +99,14 @@ function planContent(
       "ul",
       { class: "plan", tabindex: "0" },
       ...items.map(({ type, id, incarnation, reason }) =>
-        element("li", {}, element("b", {}, type), " ", element("bdi", {}, `${id}#${incarnation}`), ` (${reason})`),
+        element(
+          "li",
+          {},
+          element("b", {}, type),
+          " ",
+          element("bdi", {}, `${shownName(id)}#${incarnation}`),
+          ` (${shownText(reason)})`,
+        ),
       ),
     );
   const counted = (what: string, total: number, shown: number): HTMLElement =>
@@ -122,5 +130,5 @@ function sentence(...parts: readonly (Node | string)[]): HTMLElement {
 }
 
 function named(text: string): HTMLElement {
-  return element("bdi", { class: "named" }, text);
+  return element("bdi", { class: "named" }, shownName(text));
 }

@@ -1,3 +1,4 @@
+import { shownText } from "../../../src/shown-text.ts";
 import type { GroupSummary } from "../dashboard-update.ts";
 import { type Column, dataTable, sinceCell, textCell } from "./data-table.ts";
 import { element, setAttribute, setText } from "./element.ts";
@@ -8,7 +9,7 @@ type Condition = NonNullable<GroupSummary["conditions"]>[number];
 const COLUMNS: readonly Column<Condition>[] = [
   { label: "Condition", cell: () => textCell(({ type }) => wordsOf(type)) },
   { label: "Status", cell: statusCell },
-  { label: "Reason", cell: () => textCell(({ reason }) => reason) },
+  { label: "Reason", cell: () => textCell(({ reason }) => shownText(reason)) },
   { label: "Since", kind: "number", cell: () => sinceCell(({ since }) => since) },
 ];
 

@@ -1,3 +1,4 @@
+import { shownName } from "../../../src/shown-text.ts";
 import type { DashboardProblem, ExecutionSummary, ExecutionsPart, ExecutionsSummary } from "../dashboard-update.ts";
 import type { Actions } from "./actions.ts";
 import { ageCell, type Cell, type Column, dataTable, sinceCell, textCell } from "./data-table.ts";
@@ -57,7 +58,11 @@ const ID: Column<Row> = {
       ({ id }) => id,
     ),
 };
-const OPERATION: Column<Row> = { label: "Operation", kind: "id", cell: () => textCell(({ operation }) => operation) };
+const OPERATION: Column<Row> = {
+  label: "Operation",
+  kind: "id",
+  cell: () => textCell(({ operation }) => shownName(operation)),
+};
 const SCOPE: Column<Row> = {
   label: "Scope",
   kind: "id",
@@ -151,7 +156,7 @@ function releaseColumn(actions: Actions | undefined): readonly Column<Row>[] {
       content,
       show(shown) {
         row = shown;
-        setAttribute(content, "aria-label", `Release ${shown.operation} ${shown.id.slice(0, SHORT)}`);
+        setAttribute(content, "aria-label", `Release ${shownName(shown.operation)} ${shown.id.slice(0, SHORT)}`);
       },
     };
   };

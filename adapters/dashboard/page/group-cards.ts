@@ -1,3 +1,4 @@
+import { shownName } from "../../../src/shown-text.ts";
 import type { GroupSummary } from "../dashboard-update.ts";
 import { countText, durationText } from "./duration-text.ts";
 import { element, setAttribute, setShown, setText } from "./element.ts";
@@ -86,8 +87,9 @@ function groupCard(options: {
   return {
     element: element("li", {}, link),
     show(group, now) {
-      setText(name, group.name);
-      setAttribute(name, "title", group.name);
+      const shown = shownName(group.name);
+      setText(name, shown);
+      setAttribute(name, "title", shown);
       setAttribute(link, "href", options.hashOf(group.name));
       setAttribute(link, "aria-current", options.isChosen(group.name) ? "true" : undefined);
       setText(observed, group.observed === undefined ? "–" : countText(group.observed.PROVISIONED));

@@ -1,3 +1,4 @@
+import { shownName } from "../../../src/shown-text.ts";
 import type { DashboardProblem, GroupSummary, HistoryPoint } from "../dashboard-update.ts";
 import type { Actions } from "./actions.ts";
 import { conditionsTable } from "./conditions-table.ts";
@@ -60,8 +61,9 @@ export function groupPanels(options: {
     held: holding.element,
     show({ group, name: chosen, areKnown, points, spanMinutes, problem }, now) {
       for (const one of panels) one.setProblem(problem, group?.conditions, now);
-      setText(name, chosen ?? "");
-      setAttribute(name, "title", chosen);
+      const shown = chosen === undefined ? undefined : shownName(chosen);
+      setText(name, shown ?? "");
+      setAttribute(name, "title", shown);
       spans.show(spanMinutes);
       chart.show(points, now, spanMinutes);
       conditions.setEmpty(group?.conditions === undefined ? unknownText(group, areKnown) : NO_CONDITIONS);

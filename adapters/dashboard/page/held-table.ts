@@ -1,3 +1,4 @@
+import { shownName, shownText } from "../../../src/shown-text.ts";
 import type { HeldSummary } from "../dashboard-update.ts";
 import { type Cell, type Column, dataTable } from "./data-table.ts";
 import { countText } from "./duration-text.ts";
@@ -32,9 +33,10 @@ function actionCell(): Cell<HeldSummary> {
     content: element("span", { class: "stack" }, element("span", {}, type, " ", id), " ", reason),
     show(held) {
       setText(type, wordsOf(held.type));
-      setText(id, `${held.id}#${held.incarnation}`);
-      setAttribute(id, "title", held.id);
-      setText(reason, held.reason);
+      const shown = shownName(held.id);
+      setText(id, `${shown}#${held.incarnation}`);
+      setAttribute(id, "title", shown);
+      setText(reason, shownText(held.reason));
     },
   };
 }

@@ -1,3 +1,4 @@
+import { shownName } from "../../../src/shown-text.ts";
 import type { DashboardProblem, DivisionMemberSummary, DivisionSummary, ElectionSummary } from "../dashboard-update.ts";
 import { ageCell, type Column, dataTable, textCell } from "./data-table.ts";
 import { countText } from "./duration-text.ts";
@@ -14,8 +15,8 @@ type Election = ElectionSummary & { readonly seenAt: number };
 type Member = DivisionMemberSummary & { readonly share: number };
 
 const ELECTION_COLUMNS: readonly Column<Election>[] = [
-  { label: "Election", kind: "id", cell: () => textCell(({ name }) => name) },
-  { label: "Leader", kind: "id", cell: () => textCell(({ leader }) => leader) },
+  { label: "Election", kind: "id", cell: () => textCell(({ name }) => shownName(name)) },
+  { label: "Leader", kind: "id", cell: () => textCell(({ leader }) => shownName(leader)) },
   { label: "Epoch", kind: "number", cell: () => textCell(({ epoch }) => countText(epoch)) },
   {
     label: "Lease left",
@@ -76,7 +77,7 @@ function division(): Part<DivisionSummary> {
   return {
     element: element("div", { class: "division" }, element("h3", {}, name, " ", shards), unowned, list, rest),
     show(shown, now) {
-      setText(name, shown.name);
+      setText(name, shownName(shown.name));
       setText(shards, `${countText(shown.shards)} shards`);
       setText(unowned, `${countText(shown.unowned)} ${shown.unowned === 1 ? "shard has" : "shards have"} no owner`);
       setShown(unowned, shown.unowned > 0);
@@ -101,7 +102,8 @@ function member(): Part<Member> {
   const fill = element("span", { class: "fill" });
   return {
     element: element("li", {}, id, count, element("span", { class: "share", "aria-hidden": "true" }, fill)),
-    show({ id: name, shards, weight, share }) {
+    show({ id: told, shards, weight, share }) {
+      const name = shownName(told);
       setText(id, name);
       setAttribute(id, "title", name);
       setText(count, `${countText(shards)}${standingText(weight)}`);

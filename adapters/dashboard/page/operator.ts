@@ -1,3 +1,4 @@
+import { shownText } from "../../../src/shown-text.ts";
 import type { DashboardAction, DashboardApproved, DashboardPlan } from "../dashboard-update.ts";
 
 /** What came of a request. `text` is for people. */
@@ -40,5 +41,5 @@ async function ask(address: string, init: RequestInit): Promise<Answer<Response>
   // RFC 9457.
   const problem: { detail?: unknown; title?: unknown } = await response.json().catch(() => ({}));
   const text = problem.detail ?? problem.title ?? `The server refused it, with ${response.status}.`;
-  return { status: "refused", text: String(text) };
+  return { status: "refused", text: shownText(String(text)) };
 }

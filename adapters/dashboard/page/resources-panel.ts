@@ -1,3 +1,4 @@
+import { shownName, shownText } from "../../../src/shown-text.ts";
 import type { DashboardProblem, GroupSummary, ResourceSummary, ResourceWindow } from "../dashboard-update.ts";
 import type { Actions } from "./actions.ts";
 import { ageCell, type Cell, type Column, dataTable, sinceCell, textCell } from "./data-table.ts";
@@ -94,8 +95,12 @@ function columnsOf(actions: Actions | undefined): readonly Column<Row>[] {
       kind: "number",
       cell: () => textCell(({ attempt }) => (attempt === 0 ? "–" : countText(attempt))),
     },
-    { label: "External id", kind: "id", cell: () => textCell(({ externalId }) => externalId ?? "–") },
-    { label: "Last reason", cell: () => textCell(({ reason }) => reason ?? "–") },
+    {
+      label: "External id",
+      kind: "id",
+      cell: () => textCell(({ externalId }) => (externalId === undefined ? "–" : shownName(externalId))),
+    },
+    { label: "Last reason", cell: () => textCell(({ reason }) => (reason === undefined ? "–" : shownText(reason))) },
   ];
   return actions === undefined
     ? columns
@@ -108,8 +113,9 @@ function nameCell(): Cell<Row> {
   return {
     content: element("span", { class: "resource" }, id, incarnation),
     show(row) {
-      setText(id, row.id);
-      setAttribute(id, "title", row.id);
+      const shown = shownName(row.id);
+      setText(id, shown);
+      setAttribute(id, "title", shown);
       setText(incarnation, `#${row.incarnation}`);
     },
   };
@@ -151,7 +157,7 @@ function wakeCell(actions: Actions): Cell<Row> {
     show(shown) {
       row = shown;
       content.disabled = !shown.isHere;
-      setAttribute(content, "aria-label", `Wake ${shown.id}`);
+      setAttribute(content, "aria-label", `Wake ${shownName(shown.id)}`);
     },
   };
 }

@@ -5,9 +5,9 @@ import { durationText, readDuration } from "../../../adapters/cli/duration-text.
 import { failureText } from "../../../adapters/cli/failure-text.ts";
 import { momentText } from "../../../adapters/cli/moment-text.ts";
 import { createOutput } from "../../../adapters/cli/output.ts";
-import { shownJson, shownName, shownText } from "../../../adapters/cli/shown-text.ts";
 import { type Column, tableParts } from "../../../adapters/cli/table-text.ts";
 import { EvenkeelError } from "../../../src/errors.ts";
+import { shownJson, shownName, shownText } from "../../../src/shown-text.ts";
 import { captured } from "./cli-kit.ts";
 
 /** Also what no character is assigned to, and what looks like a space or like nothing: nothing that is shown as it is may be any of it. */

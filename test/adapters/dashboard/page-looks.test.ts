@@ -1,5 +1,6 @@
 import type { Page } from "playwright-core";
 import { expect, it } from "vitest";
+import { shownName } from "../../../src/shown-text.ts";
 import { useChromium } from "../../support/chromium.ts";
 import { describeChromium } from "../../support/engines.ts";
 import { fill, panelOf, rowsOf, turn, usePageLedger } from "./page-set-up.ts";
@@ -8,6 +9,7 @@ const HOSTILE = [
   '<img src="x" onerror="document.title = 1">',
   "</script><script>document.title = 2</script>",
   "\u202Eright to left",
+  "no\u200Bthing",
   "مرحبا",
   "w".repeat(255),
   "&amp; a 'quote' \"or\" two",
@@ -74,7 +76,10 @@ describeChromium("the looks of the dashboard's page", () => {
     await untilShown(page);
     const rows = await rowsOf(panelOf(page, "resources"));
     const names = rows.map(([name]) => name);
-    for (const id of HOSTILE) expect(names).toContain(`${id}#1`);
+    for (const id of HOSTILE) expect(names).toContain(`${shownName(id)}#1`);
+    // One that turns letters round, or hides some, can't pass for another.
+    expect(names).toContain("\\u202eright to left#1");
+    expect(await page.locator("body").textContent()).not.toMatch(/\p{Cf}/u);
     expect(await page.locator("img, script:not([src])").count()).toBe(0);
     expect(await page.locator("h1").textContent()).toBe("<i>control</i> plane");
     expect(await page.title()).toBe("(1) <i>control</i> plane");

@@ -1,13 +1,13 @@
 /**
- * What a terminal would act upon or hide, and what looks like nothing or like a plain space: controls (C0, DEL, C1), formatting
+ * What a terminal or a browser would act upon or hide, and what looks like nothing or like a plain space: controls (C0, DEL, C1), formatting
  * such as changes of direction and invisible joiners, fillers and other letters without a shape, separators of lines, spaces of
  * other kinds, and surrogates without their other half.
  */
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Default_Ignorable_Code_Point}\u2800]|(?! )\p{Zs}/gu;
 
 /**
- * A text that came out of a ledger, for people: what a terminal would act upon is written out (`\x1b`, `\u202e`), so that no
- * id, key, scope or reason can move the cursor, change a colour or break a line.
+ * A text that came out of a ledger, for people: what a terminal or a browser would act upon is written out (`\x1b`, `\u202e`), so that
+ * no id, key, scope or reason can move the cursor, change a colour, break a line or pass for another.
  */
 export function shownText(text: string): string {
   return text.replace(UNSEEN, (char) => {
