@@ -59,7 +59,7 @@ const url = await orSayWhatIsWrong(() => listen(app, host, port));
 
 copies.join(url);
 elector.start();
-await Promise.all([...groups].map((group) => group.start()));
+await orSayWhatIsWrong(() => Promise.all([...groups].map((group) => group.start())));
 console.log(`control plane on ${url}\n`);
 for (const { text, command } of thingsToTry(url, settings.groups[0] ?? "", desired))
   console.log(`${text}\n  ${command}\n`);

@@ -17,6 +17,9 @@ export interface CopyOptions {
   readonly onCrash: (what: string) => void;
 }
 
+/** The exit code of a copy that says in one line why it can't begin. */
+const REFUSED = 2;
+
 /** How often a copy is started that ends before it answers. */
 const STARTS = 3;
 
@@ -78,7 +81,10 @@ export class Copy {
     const ended = once(child, "close");
     void ended.then(([code, killedBy]) => {
       if (this.#child !== child) return;
+      const hasAnswered = this.#url !== undefined;
       this.#forget();
+      // One that can't begin says why, and may be started again. On a busy machine its ledger may not have answered in time.
+      if (code === REFUSED && !hasAnswered) return;
       onCrash(`${name} ended with ${killedBy ?? code}: ${said.join(" / ")}`);
     });
     this.#url = await Promise.race([isUp, ended.then(() => undefined)]);
