@@ -13,7 +13,8 @@ export type { StoreEngine } from "./store-url.ts";
 export interface OpenStoreOptions {
   /**
    * `"create"` makes the ledger where there is none, and upgrades an older one; `"existing"` takes what is there and
-   * changes no schema. Redis has no schema: there every ledger exists. Defaults to `"create"`.
+   * changes no schema, and a SQLite file not at all before the first write. Redis has no schema: there every ledger exists.
+   * Defaults to `"create"`.
    */
   readonly ledger?: "create" | "existing";
   /** How long opening may take, in milliseconds. Defaults to 5,000. */
