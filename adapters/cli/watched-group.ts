@@ -1,5 +1,5 @@
 import { isEvenkeelError } from "../../src/errors.ts";
-import { statusOf } from "../../src/reconcile/conditions.ts";
+import { hasConverged, statusOf } from "../../src/reconcile/conditions.ts";
 import { LedgerView } from "../../src/reconcile/ledger-view.ts";
 import type { Condition } from "../../src/reconcile/planned.ts";
 import { isLive, newestOf, type Slot } from "../../src/reconcile/slot.ts";
@@ -100,8 +100,8 @@ export class WatchedGroup {
     this.#isCounted = true;
     const silence = { group, ageMs: this.#silentMs, limit: PAGE };
     const { rows: silent } = await ask((call) => store.resources.staleBefore(silence, call));
-    const { observedGeneration, conditions } = statusOf(state.status);
-    const holds = conditions.some(({ type, status }) => type === "Converged" && status);
+    const status = statusOf(state.status);
+    const { observedGeneration, conditions } = status;
     const snapshot: GroupSnapshot = {
       group,
       generation: state.generation,
@@ -110,7 +110,7 @@ export class WatchedGroup {
       observed: { ...this.#view.states },
       drift: { ...this.#counted, silent: silent.filter(({ lastHeartbeatAt }) => lastHeartbeatAt !== undefined).length },
       conditions,
-      converged: holds && observedGeneration === state.generation,
+      converged: hasConverged(status, state.generation),
     };
     this.#last = snapshot;
     if (before !== undefined) for (const change of conditionChanges(before, snapshot)) onChange(change);

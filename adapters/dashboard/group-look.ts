@@ -1,7 +1,7 @@
-import { statusOf } from "../../src/reconcile/conditions.ts";
+import { hasConverged, holds, statusOf } from "../../src/reconcile/conditions.ts";
 import type { Condition, HeldAction, LastPass } from "../../src/reconcile/planned.ts";
 import type { Reconciler } from "../../src/reconcile/reconciler.ts";
-import { desiredOfText } from "../../src/resources/desired-text.ts";
+import { desiredOfText, wantedCountOf } from "../../src/resources/desired-text.ts";
 import type { GroupSummary, HeldSummary } from "./dashboard-update.ts";
 import { sparedLook } from "./spared-look.ts";
 import { StateCounter } from "./state-counter.ts";
@@ -138,7 +138,7 @@ function convergedOf({
   generation,
   observedGeneration,
   conditions,
-  converged = holds(conditions, "Converged") && observedGeneration === generation,
+  converged = hasConverged({ observedGeneration, conditions }, generation),
 }: {
   readonly generation: number;
   readonly observedGeneration: number;
@@ -146,10 +146,6 @@ function convergedOf({
   readonly converged?: boolean;
 }): Pick<GroupSummary, "converged"> {
   return observedGeneration === 0 && conditions.length === 0 ? {} : { converged };
-}
-
-function holds(conditions: readonly Condition[], type: string): boolean {
-  return conditions.some((condition) => condition.type === type && condition.status);
 }
 
 function groupStatusOf(text: string | undefined, note: (error: unknown) => void) {
@@ -168,7 +164,7 @@ function desiredCounter(): (text: string | undefined) => Promise<number | undefi
     if (text === undefined) return undefined;
     if (known?.text === text) return known.count;
     const set = await desiredOfText(text);
-    known = { text, count: set.kind === "count" ? set.count : set.resources.length };
+    known = { text, count: wantedCountOf(set) };
     return known.count;
   };
 }

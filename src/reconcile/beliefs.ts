@@ -1,5 +1,5 @@
 import { makeNonce } from "../random.ts";
-import { type DesiredSet, desiredOfText, desiredTextOf } from "../resources/desired-text.ts";
+import { type DesiredSet, desiredOfText, desiredTextOf, wantedCountOf } from "../resources/desired-text.ts";
 import { turnTaker } from "../resources/in-turns.ts";
 import type { DesiredState } from "../store.ts";
 import { storeOperation } from "../store-operation.ts";
@@ -89,7 +89,8 @@ export class Beliefs<Spec> {
       this.generation = stored.generation;
       return;
     }
-    const kind = answer.kind === "complete" && isEmptySet(answer.value) ? this.#believe("desired", terms) : answer.kind;
+    const kind =
+      answer.kind === "complete" && wantedCountOf(answer.value) === 0 ? this.#believe("desired", terms) : answer.kind;
     await this.#become("desired", kind);
     await this.#want(answer.value);
     if (kind !== "complete") {
@@ -97,7 +98,7 @@ export class Beliefs<Spec> {
       this.generation = stored.generation;
       return;
     }
-    if (!isEmptySet(answer.value)) this.#emptyOnce.desired = false;
+    if (wantedCountOf(answer.value) > 0) this.#emptyOnce.desired = false;
     const text = await desiredTextOf(answer.value);
     this.#unkept = text === stored.desired ? undefined : { desired: text, generation: stored.generation };
     this.generation = stored.generation + Number(this.#unkept !== undefined);
@@ -217,8 +218,4 @@ export class Beliefs<Spec> {
     else this.observed = kind as AnswerKind | "ledger";
     await this.#view.touchAll();
   }
-}
-
-function isEmptySet(set: DesiredSet): boolean {
-  return set.kind === "count" ? set.count === 0 : set.resources.length === 0;
 }

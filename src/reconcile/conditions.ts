@@ -26,6 +26,16 @@ export function nextConditions(before: readonly Condition[], reasons: ConditionR
   });
 }
 
+/** Whether the condition of that type is true. */
+export function holds(conditions: readonly Condition[], type: string): boolean {
+  return conditions.some((condition) => condition.type === type && condition.status);
+}
+
+/** Whether a reconciler's last word is that its group has converged, and of the generation that is desired now. */
+export function hasConverged({ observedGeneration, conditions }: GroupStatus, generation: number): boolean {
+  return observedGeneration === generation && holds(conditions, "Converged");
+}
+
 /** The text of a status in the ledger. */
 export function statusText({ observedGeneration, conditions }: GroupStatus): string {
   return JSON.stringify({ observedGeneration, conditions });

@@ -1,5 +1,13 @@
 import { storeOperation } from "../store-operation.ts";
-import { type ConditionReasons, type GroupStatus, nextConditions, statusOf, statusText } from "./conditions.ts";
+import {
+  type ConditionReasons,
+  type GroupStatus,
+  hasConverged,
+  holds,
+  nextConditions,
+  statusOf,
+  statusText,
+} from "./conditions.ts";
 import { errorText } from "./error-name.ts";
 import { type Found, isBlind } from "./found.ts";
 import type { Condition } from "./planned.ts";
@@ -40,12 +48,10 @@ export class Standing<Spec> {
   /** How it stands now. Who follows takes what the leader said. */
   status(found: Found, ending: Pick<Ending, "isPaused">): GroupStanding {
     const conditions = this.#conditions(found, ending);
-    const holds = (...types: string[]): boolean =>
-      conditions.some(({ type, status }) => status && types.includes(type));
     const observedGeneration = this.#observedByAll(found);
     const converged = this.#isFollowing
-      ? holds("Converged") && observedGeneration === found.generation
-      : isConverged(found) && !holds("ObserveFailed", "DesiredFailed");
+      ? hasConverged({ observedGeneration, conditions }, found.generation)
+      : isConverged(found) && !holds(conditions, "ObserveFailed") && !holds(conditions, "DesiredFailed");
     return {
       generation: found.generation,
       observedGeneration,
@@ -64,7 +70,7 @@ export class Standing<Spec> {
 
   /** Of the group those of the last pass, by whoever leads; of this process those of this moment. */
   #conditions(found: Pick<Found, "stored">, { isPaused }: Pick<Ending, "isPaused">): readonly Condition[] {
-    const isFenced = this.#own.some(({ type, status }) => type === "Fenced" && status);
+    const isFenced = holds(this.#own, "Fenced");
     this.#own = this.#ownNext({ isPaused, isFenced });
     return inOrder([...this.#ofGroup(found), ...this.#own]);
   }

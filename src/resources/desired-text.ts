@@ -199,6 +199,11 @@ function damaged(options?: ErrorOptions) {
   return recordCorrupt("what is desired of the group is damaged", options);
 }
 
+/** How many resources are desired. */
+export function wantedCountOf(set: DesiredSet): number {
+  return set.kind === "count" ? set.count : set.resources.length;
+}
+
 /** The desired resources one by one; those of a number are made as they are asked for, in the order of their numbers. */
 export function* entriesOf(group: string, set: DesiredSet): Iterable<DesiredEntry> {
   if (set.kind === "list") return yield* set.resources;

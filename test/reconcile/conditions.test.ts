@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { nextConditions, statusOf, statusText } from "../../src/reconcile/conditions.ts";
+import { hasConverged, nextConditions, statusOf, statusText } from "../../src/reconcile/conditions.ts";
 
 const CONVERGED = { status: true, reason: "AsDesired" };
 
@@ -34,6 +34,21 @@ describe("conditions", () => {
     expect(statusText({ observedGeneration: 1, conditions: a })).toBe(
       statusText({ observedGeneration: 1, conditions: b }),
     );
+  });
+});
+
+describe("a group by its reconciler's last word", () => {
+  it.each([
+    ["has converged on what is desired", true, 3, true],
+    ["has not, where another generation is desired", true, 4, false],
+    ["has not, where the word is that it has not", false, 3, false],
+  ])("%s", (_, status, generation, expected) => {
+    const conditions = nextConditions([], { Converged: { status, reason: "AsSaid" } }, 5);
+    expect(hasConverged({ observedGeneration: 3, conditions }, generation)).toBe(expected);
+  });
+
+  it("has not converged before there is one", () => {
+    expect(hasConverged(statusOf(undefined), 0)).toBe(false);
   });
 });
 
