@@ -102,6 +102,27 @@ export function describeChallenges(
     expect((await other.reconcile()).actions).toEqual([]);
   });
 
+  it("(b) at rest, no row is read again to find out what changed", async () => {
+    const { first, second } = await ledgers();
+    const read: { readonly cursor: string | undefined; readonly rows: number }[] = [];
+    const changedSince: typeof first.resources.changedSince = async (request, call) => {
+      const changed = await first.resources.changedSince(request, call);
+      read.push({ cursor: request.cursor, rows: changed.rows.length });
+      return changed;
+    };
+    const resources: typeof first.resources = Object.assign(Object.create(first.resources), { changedSince });
+    const reconciler = reconcilerOf({ ...first, resources });
+    await reconciler.setDesired(3);
+    await reconciler.reconcile();
+    await new ResourceLedger({ store: second, group: "web" }).heartbeat("web-2");
+    await reconciler.reconcile();
+    for (let pass = 0; pass < 3; pass += 1) {
+      read.length = 0;
+      await reconciler.reconcile();
+      expect(read).toEqual([{ cursor: expect.any(String), rows: 0 }]);
+    }
+  });
+
   it("(c) a heartbeat of 30,000 ms ago is fresh, one of 30,001 is stale: FAILED, and replaced once", async () => {
     const { store, advance } = await subject();
     const reconciler = reconcilerOf(store);
