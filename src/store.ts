@@ -78,7 +78,7 @@ export interface ExecutionStore {
    * expire last, which are the same where all have one retention, and looks at no more than the last 10,000 or four times `limit`.
    */
   recent(request: RecentExecutionsRequest, call: StoreCall): Promise<ExecutionView[]>;
-  /** Deletes at most `limit` expired records. */
+  /** Deletes at most `limit` expired records. Fewer does not say that none is left: the call's time may have been over. */
   purge(request: { readonly limit: number }, call: StoreCall): Promise<{ purged: number }>;
   /** How many records `purge` would delete now, were there no limit. Nothing is deleted. */
   countExpired(call: StoreCall): Promise<{ count: number }>;
@@ -377,7 +377,8 @@ export interface SetDesiredRequest {
   readonly desired: string;
   /**
    * Sets only where the group still has this generation: 0 where nothing was desired yet. Repeated with its nonce, when nothing else
-   * was desired in between, it is answered like the first time. Absent: sets whatever was desired before.
+   * was desired in between, it is answered like the first time. Absent: sets whatever was desired before; a copy of such a request
+   * that arrives late brings its text back.
    */
   readonly ifGeneration?: number;
 }
