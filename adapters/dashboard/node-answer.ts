@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { dropRejection } from "../../src/rejections.ts";
+import { untilTooLarge } from "./body-bytes.ts";
 
 /** A request of Node, and what frameworks add to it. */
 export type NodeRequest = IncomingMessage & {
@@ -14,9 +15,6 @@ export type NodeRequest = IncomingMessage & {
 
 /** The type of an answer that has no end of its own. */
 export const EVENT_STREAM = "text/event-stream";
-
-/** More than any request of the page has. */
-export const MOST_BODY_BYTES = 16_384;
 
 interface RequestParts {
   /** With the query. */
@@ -44,20 +42,13 @@ export async function webRequest(req: NodeRequest, { path, body, signal }: Reque
   return new Request(url, { method, headers, signal, ...(hasBody ? { body: await bodyOf(req, body) } : {}) });
 }
 
-/** As much of the body as shows that it is too large. */
+/** What a parser has left of it, or made of it. */
 async function bodyOf(req: IncomingMessage, parsed: unknown): Promise<Uint8Array<ArrayBuffer> | string> {
   if (typeof parsed === "string" || parsed instanceof Uint8Array) return parsed as Uint8Array<ArrayBuffer> | string;
   if (typeof parsed === "object" && parsed !== null) return JSON.stringify(parsed);
   if (req.readableEnded) return "";
-  const chunks: Uint8Array[] = [];
-  let size = 0;
   // The connection is still to be answered on.
-  for await (const chunk of req.iterator({ destroyOnReturn: false })) {
-    chunks.push(chunk);
-    size += chunk.byteLength;
-    if (size > MOST_BODY_BYTES) break;
-  }
-  return new Uint8Array(Buffer.concat(chunks));
+  return untilTooLarge(req.iterator({ destroyOnReturn: false }));
 }
 
 /** Sends an answer, no faster than it is taken. A client that leaves ends what it is made of. */

@@ -11,26 +11,26 @@ const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="
 /** Asked for anew each time, and answered 304 while it is the same. */
 const CHECKED = "no-cache";
 
+/** Answers with a file, or says that it is still the one that is known by this tag. */
+export type PageFile = (ifNoneMatch: string | null) => Response;
+
 /** The page and what it is made of, by path. */
-export function pageFiles(title: string): (path: string, ifNoneMatch: string | null) => Response | undefined {
-  const files = new Map([
+export function pageFiles(title: string): ReadonlyMap<string, PageFile> {
+  return new Map([
     ["/", file("text/html; charset=utf-8", pageOf(title))],
     ["/page.js", file("text/javascript; charset=utf-8", script)],
     ["/page.css", file("text/css; charset=utf-8", pageStyles)],
     ["/icon.svg", file("image/svg+xml", ICON)],
   ]);
-  return (path, ifNoneMatch) => {
-    const found = files.get(path);
-    if (found === undefined) return undefined;
-    const { type, text, tag } = found;
-    const headers = { "Cache-Control": CHECKED, ETag: tag };
+}
+
+function file(type: string, text: string): PageFile {
+  const tag = `"${digest(text).slice(0, 32)}"`;
+  const headers = { "Cache-Control": CHECKED, ETag: tag };
+  return (ifNoneMatch) => {
     const isKnown = ifNoneMatch?.split(",").some((known) => known.trim().replace(/^W\//, "") === tag) ?? false;
     return isKnown ? answer(304, headers, null) : answer(200, { ...headers, "Content-Type": type }, text);
   };
-}
-
-function file(type: string, text: string) {
-  return { type, text, tag: `"${digest(text).slice(0, 32)}"` };
 }
 
 /** Its addresses are relative, so that it works below any prefix. */

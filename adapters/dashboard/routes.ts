@@ -3,9 +3,10 @@ import { rules } from "../../src/option-rules.ts";
 import { actionOf } from "./action-body.ts";
 import { dashboardActions } from "./actions.ts";
 import { answer, invalidRequest, jsonAnswer, type Problem, problemAnswer } from "./answer.ts";
+import { isTooLarge, untilTooLarge } from "./body-bytes.ts";
 import type { DashboardSettings } from "./dashboard-options.ts";
 import { EventStreams } from "./event-streams.ts";
-import { EVENT_STREAM, MOST_BODY_BYTES } from "./node-answer.ts";
+import { EVENT_STREAM } from "./node-answer.ts";
 import { pageFiles } from "./page-files.ts";
 import { isOfSameOrigin } from "./same-origin.ts";
 import { Sampler } from "./sampler.ts";
@@ -21,15 +22,17 @@ export interface Routes {
 
 type Handler = (request: Request, url: URL) => Response | Promise<Response>;
 
+/** What is at an address. */
+interface Route {
+  readonly methods: readonly string[];
+  readonly handle: Handler;
+}
+
 export function routes(settings: DashboardSettings): Routes {
   const ended = new AbortController();
   const sampler = new Sampler(settings);
   const streams = new EventStreams(settings, sampler);
   const actions = dashboardActions(settings, storeReader(settings, ended.signal));
-  const file = pageFiles(settings.title);
-
-  const files: Handler = ({ headers }, { pathname }) =>
-    file(pathname, headers.get("if-none-match")) ?? problemAnswer(NOT_FOUND);
 
   const events: Handler = (request, { searchParams }) => {
     const asked = windowQueryOf(searchParams);
@@ -50,9 +53,9 @@ export function routes(settings: DashboardSettings): Routes {
 
   const act: Handler = async (request) => {
     if (!/^application\/json *(;|$)/i.test(request.headers.get("content-type") ?? "")) return problemAnswer(NOT_JSON);
-    const body = await textOf(request);
-    if (body === undefined) return problemAnswer(TOO_LARGE);
-    const asked = actionOf(body);
+    const body = await untilTooLarge((request.body ?? []) as AsyncIterable<Uint8Array>);
+    if (isTooLarge(body)) return problemAnswer(TOO_LARGE);
+    const asked = actionOf(Buffer.from(body).toString());
     if ("problem" in asked) return problemAnswer(asked.problem);
     const result = await actions.carryOut(asked.action);
     sampler.lookSoon();
@@ -61,14 +64,14 @@ export function routes(settings: DashboardSettings): Routes {
     return result.status === "done" ? answer(204, {}, null) : jsonAnswer(202, {});
   };
 
-  const known = (pathname: string): { readonly methods: readonly string[]; readonly handle: Handler } => {
-    if (pathname === "/events") return { methods: READS, handle: ofSameOrigin(events) };
-    if (settings.actions && pathname === "/plan")
-      return { methods: ["GET"], handle: ofSameOrigin(storeBound(plan, UNREADABLE)) };
-    if (settings.actions && pathname === "/actions")
-      return { methods: ["POST"], handle: ofSameOrigin(storeBound(act, UNAVAILABLE)) };
-    return { methods: READS, handle: files };
-  };
+  const known = new Map<string, Route>();
+  for (const [path, file] of pageFiles(settings.title))
+    known.set(path, { methods: READS, handle: ({ headers }) => file(headers.get("if-none-match")) });
+  known.set("/events", { methods: READS, handle: ofSameOrigin(events) });
+  if (settings.actions) {
+    known.set("/plan", { methods: ["GET"], handle: ofSameOrigin(storeBound(plan, UNREADABLE)) });
+    known.set("/actions", { methods: ["POST"], handle: ofSameOrigin(storeBound(act, UNAVAILABLE)) });
+  }
 
   return {
     async answer(request, base) {
@@ -77,13 +80,12 @@ export function routes(settings: DashboardSettings): Routes {
       if (url.pathname === base) return redirect(base, url.search);
       if (!url.pathname.startsWith(`${base}/`)) return problemAnswer(NOT_FOUND);
       url.pathname = url.pathname.slice(base.length);
-      const { methods, handle } = known(url.pathname);
-      if (!methods.includes(request.method)) {
-        // Of what is not there no method is allowed.
-        const isThere = handle !== files || file(url.pathname, null) !== undefined;
-        return isThere ? problemAnswer(NOT_ALLOWED, { Allow: methods.join(", ") }) : problemAnswer(NOT_FOUND);
-      }
-      return handle(request, url);
+      const route = known.get(url.pathname);
+      if (route === undefined) return problemAnswer(NOT_FOUND);
+      const { methods, handle } = route;
+      return methods.includes(request.method)
+        ? handle(request, url)
+        : problemAnswer(NOT_ALLOWED, { Allow: methods.join(", ") });
     },
     close() {
       ended.abort(new Error("The dashboard is closed."));
@@ -116,18 +118,6 @@ function storeBound(handle: Handler, silent: Problem): Handler {
       return problemAnswer({ ...(code === "STORE_UNAVAILABLE" ? silent : FAILED), code });
     }
   };
-}
-
-/** The body, unless it is larger than any of ours. */
-async function textOf(request: Request): Promise<string | undefined> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of (request.body ?? []) as AsyncIterable<Uint8Array>) {
-    chunks.push(chunk);
-    size += chunk.byteLength;
-    if (size > MOST_BODY_BYTES) return undefined;
-  }
-  return Buffer.concat(chunks).toString();
 }
 
 const NOT_FOUND: Problem = { status: 404, type: "not-found", title: "There is nothing at this address" };
