@@ -4,7 +4,8 @@ import { withIdempotency } from "../../../src/index.ts";
 import { faultyStore, Partition } from "../../../src/testing/index.ts";
 import { useChromium } from "../../support/chromium.ts";
 import { describeChromium } from "../../support/engines.ts";
-import { fill, panelOf, rowsOf, usePageLedger } from "./page-set-up.ts";
+import { putRows } from "./ledger-rows.ts";
+import { panelOf, rowsOf, usePageLedger } from "./page-set-up.ts";
 
 const GROUP = "worker";
 const TEN = Array.from({ length: 10 }, (_, index) => `worker-${index}`);
@@ -70,7 +71,7 @@ describeChromium("actions on the dashboard's page", () => {
   });
 
   it("approve just the plan that was shown, and say so when it is no longer the plan", async () => {
-    await fill(ledger(), GROUP, TEN);
+    await putRows(ledger(), GROUP, TEN);
     const ended: string[] = [];
     const loop = reconciler({
       name: GROUP,

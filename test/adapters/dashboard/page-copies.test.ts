@@ -2,7 +2,8 @@ import type { Page } from "playwright-core";
 import { expect, it } from "vitest";
 import { useChromium } from "../../support/chromium.ts";
 import { describeChromium } from "../../support/engines.ts";
-import { cardOf, fill, panelOf, rowsOf, usePageLedger } from "./page-set-up.ts";
+import { putRows } from "./ledger-rows.ts";
+import { cardOf, panelOf, rowsOf, usePageLedger } from "./page-set-up.ts";
 
 const GROUP = "worker";
 const CALL = { timeoutMs: 30_000 };
@@ -62,7 +63,7 @@ describeChromium("the dashboard's page where several copies of a reconciler run"
   });
 
   it("says of a trouble since when it is, and not since when the group has converged", async () => {
-    await fill(ledger(), GROUP, ["a"]);
+    await putRows(ledger(), GROUP, ["a"]);
     const conditions = [
       { type: "Converged", status: true, reason: "AsDesired", since: Date.now() - 40 * MINUTE_MS },
       { type: "MassStaleness", status: true, reason: "Held", since: Date.now() - 20 * MINUTE_MS },

@@ -3,7 +3,8 @@ import { expect, it } from "vitest";
 import { shownName } from "../../../src/shown-text.ts";
 import { useChromium } from "../../support/chromium.ts";
 import { describeChromium } from "../../support/engines.ts";
-import { fill, panelOf, rowsOf, turn, usePageLedger } from "./page-set-up.ts";
+import { become, putRows } from "./ledger-rows.ts";
+import { panelOf, rowsOf, usePageLedger } from "./page-set-up.ts";
 
 const HOSTILE = [
   '<img src="x" onerror="document.title = 1">',
@@ -46,10 +47,10 @@ describeChromium("the looks of the dashboard's page", () => {
   const { ledger, reconciler, serve } = usePageLedger();
 
   async function lively(): Promise<string> {
-    await fill(ledger(), "worker", ["a", "b", "c", ...HOSTILE]);
-    await turn(ledger(), "worker", "a", "FAILED");
-    await turn(ledger(), "worker", "b", "TERMINATING");
-    await fill(ledger(), HOSTILE[0] as string, ["one"]);
+    await putRows(ledger(), "worker", ["a", "b", "c", ...HOSTILE]);
+    await become(ledger(), "worker", "a", "FAILED");
+    await become(ledger(), "worker", "b", "TERMINATING");
+    await putRows(ledger(), HOSTILE[0] as string, ["one"]);
     const held = reconciler({
       name: "worker",
       create: async () => {},

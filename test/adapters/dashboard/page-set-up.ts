@@ -6,13 +6,11 @@ import { dashboard } from "../../../adapters/dashboard/dashboard.ts";
 import type { DashboardOptions } from "../../../adapters/dashboard/dashboard-options.ts";
 import { sqliteStore } from "../../../adapters/stores/sqlite.ts";
 import { Reconciler, type ReconcilerOptions } from "../../../src/index.ts";
-import type { LedgerStore, ResourceWrite } from "../../../src/store.ts";
+import type { LedgerStore } from "../../../src/store.ts";
 import { useTemporaryFolder } from "../../support/sqlite-files.ts";
 
 /** Looks come in quick succession, so that what is awaited is seen soon. */
 const INTERVAL_MS = 100;
-const CALL = { signal: new AbortController().signal, timeoutMs: 30_000 };
-const BATCH = 1_000;
 
 /** A dashboard behind a server of Node, whose streams can be cut. */
 export interface ServedDashboard {
@@ -75,38 +73,6 @@ export function usePageLedger() {
       };
     },
   };
-}
-
-/** Writes so many PROVISIONED rows into a group, as a reconciler would have left them. */
-export async function fill(store: LedgerStore, group: string, ids: readonly string[]): Promise<void> {
-  for (let start = 0; start < ids.length; start += BATCH) {
-    const writes = ids.slice(start, start + BATCH).map((id, index): ResourceWrite => {
-      const nonce = `fill-${start + index}`;
-      return { kind: "create", after: 0, id, nonce, state: "PROVISIONED", generation: 1, attempt: 1 };
-    });
-    await store.resources.apply({ group, epoch: 0, writes }, CALL);
-  }
-}
-
-/** Turns a row of `fill` into another state. */
-export async function turn(
-  store: LedgerStore,
-  group: string,
-  id: string,
-  state: "FAILED" | "TERMINATING",
-): Promise<void> {
-  const write: ResourceWrite = {
-    kind: "update",
-    id,
-    incarnation: 1,
-    expectedVersion: 1,
-    nonce: `turn-${id}`,
-    state,
-    generation: 1,
-    attempt: 1,
-    reason: "Tried",
-  };
-  await store.resources.apply({ group, epoch: 0, writes: [write] }, CALL);
 }
 
 /** A panel of the page. */

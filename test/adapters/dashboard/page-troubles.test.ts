@@ -3,7 +3,8 @@ import { expect, it } from "vitest";
 import { faultyStore, ManualClock, Partition } from "../../../src/testing/index.ts";
 import { useChromium } from "../../support/chromium.ts";
 import { describeChromium } from "../../support/engines.ts";
-import { cardOf, fill, panelOf, rowsOf, usePageLedger } from "./page-set-up.ts";
+import { putRows } from "./ledger-rows.ts";
+import { cardOf, panelOf, rowsOf, usePageLedger } from "./page-set-up.ts";
 
 const GROUP = "worker";
 const IDS = ["a", "b", "c"];
@@ -31,7 +32,7 @@ describeChromium("the dashboard's page in trouble", () => {
   const banner = (page: Page) => page.locator(".banner");
 
   it("shows what stood when the connection is lost, says how old it is, and goes on when it is back", async () => {
-    await fill(ledger(), GROUP, IDS);
+    await putRows(ledger(), GROUP, IDS);
     const served = await serve();
     const { page } = await browser.open(served.url);
     await expect.poll(() => namesOf(page)).toEqual(NAMES);
@@ -53,7 +54,7 @@ describeChromium("the dashboard's page in trouble", () => {
     await expect.poll(ageOf).toBeGreaterThan(age);
     expect(await ages()).toEqual(before);
 
-    await fill(ledger(), GROUP, ["d"]);
+    await putRows(ledger(), GROUP, ["d"]);
     await served.mend();
     await expect.poll(() => namesOf(page)).toEqual([...NAMES, "d#1"]);
     await expect.poll(() => connection(page)).toBe("Live");
@@ -61,7 +62,7 @@ describeChromium("the dashboard's page in trouble", () => {
   });
 
   it("comes back also when the server refused it meanwhile", async () => {
-    await fill(ledger(), GROUP, IDS);
+    await putRows(ledger(), GROUP, IDS);
     const { url } = await serve({ maxStreams: 1 });
     const first = await browser.open(url);
     await expect.poll(() => namesOf(first.page)).toEqual(NAMES);
@@ -74,7 +75,7 @@ describeChromium("the dashboard's page in trouble", () => {
   });
 
   it("shows what stood where the ledger does not answer, and that it is old, and takes nothing for gone", async () => {
-    await fill(ledger(), GROUP, IDS);
+    await putRows(ledger(), GROUP, IDS);
     const partition = new Partition();
     const { url } = await serve({ store: faultyStore(ledger(), { partition }), storeTimeoutMs: 300 });
     const { page, faults } = await browser.open(url);
@@ -116,7 +117,7 @@ describeChromium("the dashboard's page in trouble", () => {
   });
 
   it("names the groups of which no more is known than that they are there", async () => {
-    await fill(ledger(), GROUP, IDS);
+    await putRows(ledger(), GROUP, IDS);
     const faults = [{ on: "resources.getDesired", fault: "lostRequest" }] as const;
     const { url } = await serve({ store: faultyStore(ledger(), { faults }), storeTimeoutMs: 300 });
     const { page } = await browser.open(url);
@@ -128,7 +129,7 @@ describeChromium("the dashboard's page in trouble", () => {
   });
 
   it("shows what stood also where the server was begun anew while the ledger was away", async () => {
-    await fill(ledger(), GROUP, IDS);
+    await putRows(ledger(), GROUP, IDS);
     const partition = new Partition();
     const served = await serve({ store: faultyStore(ledger(), { partition }), storeTimeoutMs: 300 });
     const { page } = await browser.open(served.url);
@@ -145,7 +146,7 @@ describeChromium("the dashboard's page in trouble", () => {
   });
 
   it("does not take a ledger that is silent for a connection that is lost", async () => {
-    await fill(ledger(), GROUP, IDS);
+    await putRows(ledger(), GROUP, IDS);
     const clock = new ManualClock();
     const partition = new Partition();
     const store = faultyStore(ledger(), { partition });

@@ -4,7 +4,8 @@ import { withIdempotency } from "../../../src/index.ts";
 import { useChromium } from "../../support/chromium.ts";
 import { describeChromium } from "../../support/engines.ts";
 import { until } from "../../support/until.ts";
-import { fill, panelOf, rowsOf, turn, usePageLedger } from "./page-set-up.ts";
+import { become, putRows } from "./ledger-rows.ts";
+import { panelOf, rowsOf, usePageLedger } from "./page-set-up.ts";
 
 const GROUP = "fleet";
 const COUNT = 10_000;
@@ -43,7 +44,7 @@ describeChromium("the page of the dashboard, over ten thousand resources", () =>
   const press = (page: Page, name: string) => panelOf(page, "resources").getByRole("button", { name }).click();
 
   it("keeps fifty rows in the document, and touches no more of them than what changed", async () => {
-    await fill(ledger(), GROUP, ids);
+    await putRows(ledger(), GROUP, ids);
     const { url } = await serve();
     const { page, faults } = await browser.open(url);
     await expect.poll(() => placeOf(page)).toBe("1 – 50 of 10,000");
@@ -51,9 +52,9 @@ describeChromium("the page of the dashboard, over ten thousand resources", () =>
     expect(await page.evaluate<number>("document.querySelectorAll('*').length")).toBeLessThan(2_000);
 
     await page.evaluate(WATCH_ROWS);
-    await turn(ledger(), GROUP, ids[7] as string, "TERMINATING");
+    await become(ledger(), GROUP, ids[7] as string, "TERMINATING");
     // One that is not in sight.
-    await turn(ledger(), GROUP, ids[7_777] as string, "TERMINATING");
+    await become(ledger(), GROUP, ids[7_777] as string, "TERMINATING");
     const chip = page.locator("label.chip", { hasText: "Terminating" });
     await expect.poll(() => chip.textContent()).toBe("Terminating2");
     await expect.poll(async () => (await rowsOf(panelOf(page, "resources")))[7]?.[1]).toBe("Terminating");
@@ -72,7 +73,7 @@ describeChromium("the page of the dashboard, over ten thousand resources", () =>
   });
 
   it("turns its pages by the server's cursor, and finds them again by the address", async () => {
-    await fill(ledger(), GROUP, ids);
+    await putRows(ledger(), GROUP, ids);
     const { url } = await serve();
     const { page, faults } = await browser.open(url);
     await expect.poll(() => placeOf(page)).toBe("1 – 50 of 10,000");
@@ -101,8 +102,8 @@ describeChromium("the page of the dashboard, over ten thousand resources", () =>
   });
 
   it("shows the states that are chosen, in the whole of the group", async () => {
-    await fill(ledger(), GROUP, ids);
-    for (const at of [40, 4_000, 9_000]) await turn(ledger(), GROUP, ids[at] as string, "FAILED");
+    await putRows(ledger(), GROUP, ids);
+    for (const at of [40, 4_000, 9_000]) await become(ledger(), GROUP, ids[at] as string, "FAILED");
     const { url } = await serve();
     const { page, faults } = await browser.open(`${url}#group=fleet&states=FAILED`);
     await expect.poll(() => placeOf(page)).toBe("1 – 3 of 3");
@@ -122,7 +123,7 @@ describeChromium("the page of the dashboard, over ten thousand resources", () =>
 
   it("keeps two dozen groups in the document however many there are, and finds the others by their names", async () => {
     const names = Array.from({ length: 60 }, (_, index) => `group-${String(index).padStart(2, "0")}`);
-    for (const name of names) await fill(ledger(), name, ["one"]);
+    for (const name of names) await putRows(ledger(), name, ["one"]);
     const { url } = await serve();
     // Also one that would not be among them.
     const { page, faults } = await browser.open(`${url}#group=group-50`);

@@ -6,7 +6,7 @@ import { StateCounter } from "../../../adapters/dashboard/state-counter.ts";
 import { memoryStore } from "../../../adapters/stores/memory.ts";
 import { type LedgerStore, Reconciler, type StoreCall } from "../../../src/index.ts";
 import { CallLog, faultyStore } from "../../../src/testing/index.ts";
-import { become, putRows } from "./server-rows.ts";
+import { become, putRows } from "./ledger-rows.ts";
 
 const CALL = { timeoutMs: 60_000 };
 const NONE = { PENDING: 0, PROVISIONED: 0, FAILED: 0, TERMINATING: 0, TERMINATED: 0 };

@@ -4,8 +4,8 @@ import { openStore } from "../../../adapters/open/open-store.ts";
 import { Reconciler, withIdempotency } from "../../../src/index.ts";
 import { databaseUrl, describePostgres, describeRedis, redisUrl } from "../../support/engines.ts";
 import { startTcpProxy } from "../../support/tcp-proxy.ts";
+import { become, putRows } from "./ledger-rows.ts";
 import { endLater, servedBoard } from "./server-board.ts";
-import { become, putRows } from "./server-rows.ts";
 
 /** The tests of a ledger on a server, behind a proxy that can cut it off. */
 function describeOver(urlOf: () => Promise<string> | string, defaultPort: number): void {

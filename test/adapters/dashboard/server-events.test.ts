@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 import { memoryStore } from "../../../adapters/stores/memory.ts";
 import { LeaderElector, Reconciler, ResourceLedger, ShardCoordinator, withIdempotency } from "../../../src/index.ts";
 import { CallLog, faultyStore, ManualClock, Partition } from "../../../src/testing/index.ts";
+import { become, putRows } from "./ledger-rows.ts";
 import { endLater, servedBoard } from "./server-board.ts";
-import { become, putRows } from "./server-rows.ts";
 
 const CALL = { timeoutMs: 60_000 };
 

@@ -2,16 +2,19 @@ import type { LedgerStore, ResourceState } from "../../../src/index.ts";
 
 const CALL = { timeoutMs: 60_000 };
 
-/** Puts rows of a group into a ledger, `<group>-0` first. */
+/**
+ * Puts rows of a group into a ledger, as a reconciler would have left them.
+ * @param rows - their ids, or how many: `<group>-0` first.
+ */
 export async function putRows(
   store: LedgerStore,
   group: string,
-  count: number,
+  rows: number | readonly string[],
   state: ResourceState = "PROVISIONED",
 ): Promise<void> {
-  for (let from = 0; from < count; from += 1_000) {
-    const ids = Array.from({ length: Math.min(1_000, count - from) }, (_, at) => `${group}-${from + at}`);
-    const writes = ids.map((id) => ({
+  const ids = typeof rows === "number" ? Array.from({ length: rows }, (_, at) => `${group}-${at}`) : rows;
+  for (let from = 0; from < ids.length; from += 1_000) {
+    const writes = ids.slice(from, from + 1_000).map((id) => ({
       ...({
         kind: "create",
         after: 0,
@@ -24,8 +27,7 @@ export async function putRows(
     }));
     await store.resources.apply({ group, epoch: 0, writes }, CALL);
   }
-  if (state !== "PROVISIONED")
-    for (let at = 0; at < count; at += 1) await become(store, group, `${group}-${at}`, state);
+  if (state !== "PROVISIONED") for (const id of ids) await become(store, group, id, state);
 }
 
 /** Makes another state of a row. */
