@@ -1,5 +1,5 @@
 import { type Clock, Stopwatch, type Timer } from "../clock.ts";
-import type { PassTerms } from "./pass-runner.ts";
+import type { PassTerms } from "./pass-terms.ts";
 
 /** What every pass of a period is bounded by. */
 export type PeriodBounds = Required<Pick<PassTerms, "mayBegin">> & { readonly signal: AbortSignal };

@@ -3,11 +3,12 @@ import type { MetricSample } from "../metric-sample.ts";
 import { isRetryAfter } from "../resources/action-errors.ts";
 import { type Found, isBlind, type LookTerms } from "./found.ts";
 import { metLess } from "./gone-back.ts";
-import { type Leadership, presentLeadership } from "./leadership.ts";
+import { presentLeadership } from "./leadership.ts";
 import { NextPasses } from "./next-pass.ts";
-import { type Interruption, PassExecution } from "./pass-execution.ts";
-import { type BareEvent, PassNotes } from "./pass-notes.ts";
+import { PassExecution } from "./pass-execution.ts";
+import { PassNotes } from "./pass-notes.ts";
 import { finishedOf, heldAfter, notBegunAfter, shown, standsOf } from "./pass-report.ts";
+import type { LedTerms, PassHooks, PassResult, PassTerms } from "./pass-terms.ts";
 import type { Explanation, HeldAction, PassReport, Plan } from "./planned.ts";
 import { RaisedEpochs } from "./raised-epochs.ts";
 import type { GroupStanding } from "./reconciler-status.ts";
@@ -19,47 +20,6 @@ import { Survey } from "./survey.ts";
 
 /** What failed in slots that are gone is forgotten once there is so much more of it than there are slots. */
 const MOST_FORGOTTEN_RETRIES = 1_000;
-
-/** Under what terms a pass runs. */
-export interface PassTerms {
-  /** Ends callbacks that run. */
-  readonly signal?: AbortSignal | undefined;
-  /** For how long yet nobody is declared dead, in milliseconds. Defaults to 0. */
-  readonly graceLeftMs?: () => number;
-  /** Whether anything new may begin. Defaults to always. */
-  readonly mayBegin?: () => boolean;
-  /** Ends the pass early; what was begun goes on. Defaults to never. */
-  readonly interruption?: Interruption;
-}
-
-/**
- * The same, and the leadership that it began under. It ends with it: what was asked and concluded under one leadership is not acted on
- * under a later one, before which others may have led.
- */
-type LedTerms = PassTerms & {
-  readonly leadership: Leadership;
-  /** The ledger knows of a later leader. */
-  readonly isRefused: boolean;
-};
-
-/** What a pass came to: whether it got on, had nothing to do, or tried and got nowhere. */
-export interface PassResult {
-  readonly report: PassReport;
-  readonly progress: "some" | "none" | "stuck";
-  /** `observe` or `desired` could not be relied on. */
-  readonly isBlind: boolean;
-  /** Epoch milliseconds before which `observe` or `desired` asked not to be asked again. */
-  readonly retryAt?: number;
-  /** Epoch milliseconds at which something comes due, whatever could be done before. */
-  readonly dueAt?: number;
-}
-
-export interface PassHooks {
-  emit(event: BareEvent): void;
-  /** Something that an earlier pass began has ended. */
-  onLateOutcome(): void;
-  isPaused(): boolean;
-}
 
 /** Runs passes: looks, does what follows from it, and says how things stand then. */
 export class PassRunner<Spec> {
@@ -180,6 +140,7 @@ export class PassRunner<Spec> {
     // What it found may be no more than that it was told to stop.
     terms.signal?.throwIfAborted();
     this.#notes.found(found);
+    this.#epochs.heard(found.stored.epoch);
     this.#takeGeneration(found.generation);
     const [steps, early] = this.#divided(found.composition.steps);
     for (const step of steps) this.#generationOf.set(step, found.generation);

@@ -45,6 +45,11 @@ export class RaisedEpochs {
     return errors;
   }
 
+  /** Takes in what the ledger says that it knows: it may have lost its last writes since the raise. */
+  heard(leader: number): void {
+    if (leader < this.#leader) this.#leader = leader;
+  }
+
   /** The last raise was a former leader's, whom the ledger refuses anything. It is asked anew by the next: a ledger may forget. */
   get isRefused(): boolean {
     return this.#isRefused;

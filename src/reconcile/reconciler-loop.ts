@@ -2,7 +2,7 @@ import { onAbort } from "../abort-listeners.ts";
 import { type Clock, Stopwatch, type Timer } from "../clock.ts";
 import type { Interruption } from "./pass-execution.ts";
 import type { BareEvent } from "./pass-notes.ts";
-import type { PassResult, PassTerms } from "./pass-runner.ts";
+import type { PassResult, PassTerms } from "./pass-terms.ts";
 import type { ReconcilerSettings } from "./settings.ts";
 import { WorkQueue } from "./work-queue.ts";
 import type { WorkDurations } from "./work-queue-options.ts";

@@ -115,7 +115,9 @@ export class Survey<Spec> {
       const stored = await this.reader.desired();
       await this.#readRows();
       await this.#forgetTombstones(terms);
-      if (this.#settings.desired === undefined) await this.#beliefs.takeStored(stored);
+      // Who follows asks nobody what is desired: the leader brings it into the ledger.
+      const isFollowing = terms.blockedBy() === "notLeader";
+      if (this.#settings.desired === undefined || isFollowing) await this.#beliefs.takeStored(stored);
       await this.#lookForSilence(terms);
       const belief = this.#beliefs.belief(undefined);
       return this.#found(await this.#compose(terms), { stored, unknowns: [], isFenced: false, belief });

@@ -250,6 +250,22 @@ describe("with a leader besides", () => {
   });
 });
 
+describe("a ledger that lost its last writes", () => {
+  it("is told the leader's epoch again, also at rest", async () => {
+    const clock = new ManualClock();
+    let kept = memoryStore({ clock });
+    const resources = new Proxy(kept.resources, {
+      get: (_, name) => kept.resources[name as keyof typeof kept.resources],
+    });
+    const { reconciler } = setUpReconciler({ leader: fakeLeader(12), clock, store: { ...kept, resources } });
+    await reconciler.reconcile();
+    kept = memoryStore({ clock });
+    await reconciler.reconcile();
+    await reconciler.reconcile();
+    expect((await kept.resources.getDesired("web", CALL)).epoch).toBe(12);
+  });
+});
+
 describe("events and explanations", () => {
   it("carry the epoch of the slot's shard, where there is no leader", async () => {
     const shards = fakeDivision({ 0: 5, 1: 7 });

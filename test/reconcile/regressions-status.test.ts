@@ -59,6 +59,17 @@ describe("a status in the ledger", () => {
     expect(status.conditions.find(({ type }) => type === "Converged")).toMatchObject({ status: false });
   });
 
+  it("has what is desired for those who do not lead, and would ask a callback if they did", async () => {
+    const { reconciler, store, clock, fleet } = setUpReconciler({ desired: () => 3, leader: fakeLeader(1) });
+    await reconciler.reconcile();
+    const leader = fakeLeader(1);
+    leader.lose();
+    const follower = new Reconciler({ name: "web", store, clock, ...fleet.callbacks, desired: () => 3, leader });
+    const { generation, desired, converged } = await reconciler.status();
+    expect(await follower.status()).toMatchObject({ generation, desired, converged, leader: false });
+    expect([generation, desired, converged]).toEqual([1, 3, true]);
+  });
+
   it("is written again by who leads again and finds another's in it", async () => {
     const { a, b, gateA, gateB, kept } = two();
     await a.setDesired(0);
