@@ -1,6 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { memoryStore } from "../../../adapters/stores/memory.ts";
-import { LeaderElector, Reconciler, ResourceLedger, ShardCoordinator, withIdempotency } from "../../../src/index.ts";
+import {
+  LeaderElector,
+  Reconciler,
+  ResourceLedger,
+  RetryAfter,
+  ShardCoordinator,
+  withIdempotency,
+} from "../../../src/index.ts";
 import { CallLog, faultyStore, ManualClock, Partition } from "../../../src/testing/index.ts";
 import { become, putRows } from "./ledger-rows.ts";
 import { endLater, servedBoard } from "./server-board.ts";
@@ -75,7 +82,7 @@ describe("what a page is told", () => {
     const reconciler = new Reconciler({
       name: "web",
       store,
-      create: () => Promise.reject(new Error("no")),
+      create: () => Promise.reject(new RetryAfter(3_600_000)),
       terminate: async () => {},
     });
     await reconciler.setDesired(2);
