@@ -110,19 +110,22 @@ describe("openStore", () => {
     expect(error).toMatchObject({ code: "STORE_MISCONFIGURED", message: expect.stringContaining("newer") });
   });
 
-  it.each(["redis", "postgres", "REDIS", "Postgres"])("says that nobody listens for %s, without the password", async (scheme) => {
-    const server = createServer().listen(0, "127.0.0.1");
-    await new Promise((resolve) => server.once("listening", resolve));
-    const { port } = server.address() as { port: number };
-    await new Promise((resolve) => server.close(resolve));
-    // A busy machine may take longer to come to that than there is time.
-    await until("it says so", async () => {
-      const error = await refusal(`${scheme}://user:${PASSWORD}@127.0.0.1:${port}/0`, { timeoutMs: 500 });
-      expect(error.code).toBe("STORE_UNAVAILABLE");
-      expect(`${error.stack}${JSON.stringify(error)}`).not.toContain(PASSWORD);
-      return String((error.cause as Error)?.message).includes("ECONNREFUSED");
-    });
-  });
+  it.each(["redis", "postgres", "REDIS", "Postgres"])(
+    "says that nobody listens for %s, without the password",
+    async (scheme) => {
+      const server = createServer().listen(0, "127.0.0.1");
+      await new Promise((resolve) => server.once("listening", resolve));
+      const { port } = server.address() as { port: number };
+      await new Promise((resolve) => server.close(resolve));
+      // A busy machine may take longer to come to that than there is time.
+      await until("it says so", async () => {
+        const error = await refusal(`${scheme}://user:${PASSWORD}@127.0.0.1:${port}/0`, { timeoutMs: 500 });
+        expect(error.code).toBe("STORE_UNAVAILABLE");
+        expect(`${error.stack}${JSON.stringify(error)}`).not.toContain(PASSWORD);
+        return String((error.cause as Error)?.message).includes("ECONNREFUSED");
+      });
+    },
+  );
 
   it.each(["redis", "postgres"])("gives a server up that never answers for %s", async (scheme) => {
     const sockets: Socket[] = [];
