@@ -47,10 +47,11 @@ describeRedis("the recent executions of a ledger in Redis", () => {
   it("are found where they are all in one bucket", async () => {
     await Promise.all(Array.from({ length: 50 }, (_, index) => claimed(spread(index))));
     for (let index = 0; index < 60; index += 1) await claimed(crowded(index));
-    const last = Array.from({ length: 20 }, (_, index) => crowded(59 - index));
-    const seen = await store.executions.recent({ limit: 20 }, CALL);
-    expect(idsOf(seen)).toEqual(idsOf(seen.toSorted(compareRecency)));
-    expect(new Set(idsOf(seen))).toEqual(new Set(last));
+    const all = await store.executions.list({ limit: 200 }, CALL);
+    // Some of them are of one millisecond: those go by id.
+    const last = idsOf(all.sort(compareRecency)).slice(0, 20);
+    expect(new Set(last.map((id) => id.slice(0, 60)))).toEqual(new Set([crowded(0).slice(0, 60)]));
+    expect(idsOf(await store.executions.recent({ limit: 20 }, CALL))).toEqual(last);
   });
 
   it("are found behind some that are gone, which the index does not know yet", async () => {
