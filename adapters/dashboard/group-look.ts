@@ -45,8 +45,8 @@ export function groupHere(name: string, reconciler: Reconciler, read: StoreReade
         const { generation, observedGeneration, desired, observed, ...status } = await reconciler.status();
         const { conditions, converged, paused, leader } = status;
         own = { paused, ...(leader === undefined ? {} : { leader }) };
-        // Where it did not act itself, or could not find out what is desired, the ledger has what was so last.
-        const isAsked = leader !== false && generation > 0 && !holds(conditions, "DesiredFailed");
+        // Where nobody has asked yet what is desired, or it could not be found out, the ledger has what was so last.
+        const isAsked = generation > 0 && !holds(conditions, "DesiredFailed");
         const word: LedgerWord & { readonly converged?: boolean } = isAsked
           ? { generation, desired, converged }
           : await said();
